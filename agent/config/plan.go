@@ -1,0 +1,192 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"time"
+
+	"davy/agent/i18n"
+	"davy/drivers"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+// Plan is a compiled site: immutable, checked, nothing in it is parsed again.
+type Plan struct {
+	Hash    [32]byte // of the bundle it was compiled from
+	Gateway Gateway
+	Links   []Link
+	Tags    []Tag // indexed by tag.ID; entry 0 is no tag
+	Rules   rules.Set
+	Outputs []Output // same order as Rules.Outputs
+	Stories []Story
+	Uplinks []Uplink
+	Journal Journal
+	// Conditions are the agent's own boolean tags by code ("record.stopped",
+	// "link.plc.silent"): control sets them, alarms of Rules watch them.
+	Conditions map[string]tag.ID
+}
+
+// Gateway is what the site says of itself.
+type Gateway struct {
+	ID       string
+	Name     rules.Text
+	TimeZone string
+	Armed    bool // outputs: armed; the default is disarmed
+}
+
+// Link is one connection or line with what is asked on it.
+type Link struct {
+	Name      string
+	Driver    string // key in drivers.Set
+	Target    string
+	Timeout   time.Duration
+	Scans     []Scan          // requests in the order they are sent, each with its period
+	Subscribe []drivers.Point // of links whose device speaks by itself
+	KeepAlive []KeepAlive
+	Place     Place
+}
+
+// Scan is one request and how often it is sent.
+type Scan struct {
+	Period  time.Duration
+	Request drivers.Request
+}
+
+// KeepAlive is a device's own watchdog register, written while Davy decides.
+type KeepAlive struct {
+	Point  drivers.Point
+	Value  tag.Value
+	Every  time.Duration
+	Device string
+}
+
+// Tag is one tag of the plan.
+type Tag struct {
+	ID     tag.ID
+	Name   tag.Name
+	Text   rules.Text
+	Unit   string
+	Kind   tag.Kind
+	Ranged bool
+	Low    float64
+	High   float64
+	Period time.Duration // scan period; 0 for the agent's own conditions
+	Link   int           // index into Links; -1 for the agent's own conditions
+	Record Record
+	Place  Place
+}
+
+// Record says which readings of a tag are kept: on a change of value greater
+// than Change or of quality, and at least every Every.
+type Record struct {
+	Every  time.Duration
+	Change float64
+	Never  bool
+}
+
+// State of an output as the site declares it for an occasion.
+type State uint8
+
+// The states. The zero value is the one that may carry no interlock.
+const (
+	Unknown State = iota
+	Protective
+	Stays
+	Idle
+)
+
+// Output is one final element.
+type Output struct {
+	Name           string
+	Text           rules.Text
+	Link           int
+	Point          drivers.Point // Write is true
+	Idle           tag.Value
+	Protective     tag.Value
+	IdleName       string // "stop"
+	ProtectiveName string // "run"
+	ReadBack       tag.ID // the tag that reads the same register; 0 none
+	DavyDead       State
+	LinkLost       State
+	AfterRestart   State // Stays: as it was, read back first
+	Place          Place
+}
+
+// Uplink is one destination.
+type Uplink struct {
+	Name        string
+	Broker      string // "tcp://host:1883", "tls://host:8883"
+	ReceiverKey ed25519.PublicKey
+	MustConfirm bool
+	Place       Place
+}
+
+// Journal says what is kept and how long.
+type Journal struct {
+	Keep     time.Duration
+	Sync     time.Duration
+	MaxBytes int64
+}
+
+// Story is one test of the rules.
+type Story struct {
+	Name  rules.Text
+	Steps []Step
+	Place Place
+}
+
+// Step of a story: at At (from the start of the story) set, do, then expect.
+type Step struct {
+	At     time.Duration
+	Set    []Set
+	Do     []Do
+	Expect []Expect
+	Place  Place
+}
+
+// Set gives a tag a value or a quality that holds until set again; with By it
+// ramps from the present value to Value, reaching it at By.
+type Set struct {
+	Tag     tag.ID
+	Value   tag.Value
+	Quality tag.Quality // GoodQuality unless the story says `bad`, `test`, …
+	By      time.Duration
+	Place   Place
+}
+
+// Do is a person's act: "ack comp1-discharge.high", "reset NH3-150".
+type Do struct {
+	Verb   rules.Verb
+	Rule   string
+	Refuse bool // the story expects a refusal
+	Place  Place
+}
+
+// Expect is one expectation: Key is a rule, an output, "first_out" or "votes",
+// Want its words ("armed degraded", "run", "nh3-1.gas").
+type Expect struct {
+	Key   string
+	Want  string
+	Place Place
+}
+
+// Place is where something stands. Line and Col count from 1; Col counts
+// characters (code points). The zero Place is nowhere.
+type Place struct {
+	File string
+	Line int
+	Col  int
+}
+
+// Problem is one thing that is wrong with a site, for a person.
+type Problem struct {
+	Place Place
+	Width int    // characters that the caret underlines, at least 1
+	Code  string // stable; words under "problem.<Code>"
+	Args  i18n.Args
+	Hint  string // words under "hint.<Hint>"; "" none
+	Warn  bool   // does not keep the plan from being made
+}
+
+// Problems is all of them, sorted by place.
+type Problems []Problem

@@ -1,0 +1,151 @@
+package wire
+
+import "davy/drivers/tag"
+
+// The streams.
+const (
+	EventStream   = "event"
+	ReadingStream = "reading"
+	HealthStream  = "health"
+)
+
+// Version of the envelope and the receipt.
+const Version = 1
+
+// Epoch names one opening of a journal.
+type Epoch [16]byte
+
+// Root is the state of a stream's chain: Root_n = SHA-256(Root_before ‖ stream
+// ‖ 0 ‖ first ‖ count ‖ SHA-256(body)), first and count as 8 bytes big endian.
+// The chain of an epoch begins with 32 zero bytes.
+type Root [32]byte
+
+// Signed is a signed message.
+type Signed struct {
+	Body      []byte
+	Key       []byte // ed25519 public key
+	Signature []byte
+}
+
+// Envelope is what goes up.
+type Envelope struct {
+	Version      uint32
+	Gateway      string
+	Epoch        Epoch
+	Blocks       []Block
+	Heads        []Head
+	Plan         []byte
+	Sent         tag.Stamp
+	Boot         string
+	ClockTrusted bool
+	ClockError   uint64 // ns
+	OutputsArmed bool
+}
+
+// Head is the last number of a stream with the chain up to it.
+type Head struct {
+	Stream string
+	Number uint64
+	Root   Root
+}
+
+// Block is a run of consecutive records of one stream.
+type Block struct {
+	Stream     string
+	First      uint64
+	Count      uint32
+	Body       []byte // compressed
+	RootBefore Root
+}
+
+// Event is one record of the stream event.
+type Event struct {
+	Kind       uint32
+	At         tag.Stamp
+	Rule       string
+	Occurrence uint64
+	Priority   uint32
+	Tag        tag.ID
+	Value      tag.Value
+	Quality    tag.Quality
+	Limit      float64
+	FirstOut   string
+	Votes      []Vote
+	Output     string
+	Who        string
+	Proved     bool
+	Note       string
+	Serial     uint64
+	Start      *Start
+	Gap        *Gap
+	Table      *Table
+}
+
+// Vote is one channel's vote.
+type Vote struct {
+	Channel string
+	Reason  uint32
+	Since   tag.Stamp
+	Quality tag.Quality
+	Value   tag.Value
+	Last    bool
+}
+
+// Start is the first record of an epoch.
+type Start struct {
+	Parent      []byte
+	ParentHeads []Head
+	Version     string
+	Boot        string
+	Unwatched   int64 // ns, -1 unknown
+	Clean       bool
+	MayHaveLost uint64 // ns
+	Plan        []byte
+}
+
+// Gap names what was given up.
+type Gap struct {
+	Stream           string
+	Epoch            []byte
+	From, To         uint64
+	Count            uint64
+	WallFrom, WallTo int64
+	Cause            string
+	RootAfter        []byte
+}
+
+// Table is a plan's tag table.
+type Table struct {
+	Plan []byte
+	Tags []TableTag
+}
+
+// TableTag is one row of it.
+type TableTag struct {
+	ID             tag.ID
+	Name           string
+	Unit           string
+	Kind           tag.Kind
+	Ranged         bool
+	Low, High      float64
+	TextZh, TextEn string
+}
+
+// Receipt comes back.
+type Receipt struct {
+	Version     uint32
+	Gateway     string
+	Destination string
+	Store       string
+	Epoch       Epoch
+	Upto        []Head
+	Refused     []Refused
+	Wall        int64
+}
+
+// Refused is a range that the receiver stored raw and could not place.
+type Refused struct {
+	Stream   string
+	From, To uint64
+	Code     string
+}
