@@ -8,6 +8,7 @@ import (
 	"davy/drivers"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/ruletest"
 )
 
 // Plan is a compiled site: immutable, checked, nothing in it is parsed again.
@@ -18,7 +19,7 @@ type Plan struct {
 	Tags    []Tag // indexed by tag.ID; entry 0 is no tag
 	Rules   rules.Set
 	Outputs []Output // same order as Rules.Outputs
-	Stories []Story
+	Stories []ruletest.Story
 	Uplinks []Uplink
 	Journal Journal
 	// Conditions are the agent's own boolean tags by code ("record.stopped",
@@ -126,48 +127,6 @@ type Journal struct {
 	Keep     time.Duration
 	Sync     time.Duration
 	MaxBytes int64
-}
-
-// Story is one test of the rules.
-type Story struct {
-	Name  rules.Text
-	Steps []Step
-	Place Place
-}
-
-// Step of a story: at At (from the start of the story) set, do, then expect.
-type Step struct {
-	At     time.Duration
-	Set    []Set
-	Do     []Do
-	Expect []Expect
-	Place  Place
-}
-
-// Set gives a tag a value or a quality that holds until set again; with By it
-// ramps from the present value to Value, reaching it at By.
-type Set struct {
-	Tag     tag.ID
-	Value   tag.Value
-	Quality tag.Quality // GoodQuality unless the story says `bad`, `test`, …
-	By      time.Duration
-	Place   Place
-}
-
-// Do is a person's act: "ack comp1-discharge.high", "reset NH3-150".
-type Do struct {
-	Verb   rules.Verb
-	Rule   string
-	Refuse bool // the story expects a refusal
-	Place  Place
-}
-
-// Expect is one expectation: Key is a rule, an output, "first_out" or "votes",
-// Want its words ("armed degraded", "run", "nh3-1.gas").
-type Expect struct {
-	Key   string
-	Want  string
-	Place Place
 }
 
 // Place is where something stands. Line and Col count from 1; Col counts
