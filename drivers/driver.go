@@ -53,6 +53,17 @@ type Point struct {
 	Write     bool          // may be written (`may_write`); everything else is refused
 }
 
+// Scaled reports whether a reading is not the raw number itself.
+func (p *Point) Scaled() bool { return p.Offset != 0 || p.Gain != 0 && p.Gain != 1 }
+
+// Kind says what good readings of p hold: Type.Kind, or Float64 where a number is scaled.
+func (p *Point) Kind() tag.Kind {
+	if p.Scaled() && p.Type.Kind != tag.Bool {
+		return tag.Float64
+	}
+	return p.Type.Kind
+}
+
 // LinkConfig is what Open needs. Options that only one protocol has are in
 // Extra, already parsed by the driver's ParseLink.
 type LinkConfig struct {

@@ -54,8 +54,10 @@ type Alarm struct {
 	OffDelay time.Duration // and is gone this long before it returns to normal
 	Latch    bool          // after return to normal it stands until reset
 	// NotWatched makes it the alarm that says that its tag is not watched:
-	// the condition is "the quality is bad"; Cond.Op and Limit are not used.
-	// A value that is good again clears it.
+	// the condition is "the reading may not be judged" (tag.Quality.Usable is
+	// false: bad, last usable, forced); Cond.Op and Limit are not used. A value
+	// that may be judged again clears it. That a tag was never read counts at
+	// the earliest when Set.Settle is over: a start is not an alarm.
 	NotWatched bool
 	// Agent marks the agent's own conditions ("record.stopped").
 	Agent bool
@@ -292,6 +294,10 @@ type AlarmView struct {
 	Limit      float64
 	NotWatched bool
 	Agent      bool
+	// Of says what an automatic alarm is of: "degraded", "degraded-overdue",
+	// "proof" or "broken"; Text is then the interlock's or output's, and the
+	// words are agent/i18n's "alarm.of.<Of>". "" for an alarm of the set.
+	Of string
 }
 
 // InterlockView is what is shown of an interlock.

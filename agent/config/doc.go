@@ -1,13 +1,45 @@
 // Package config compiles a site directory to an immutable Plan, or to every
 // problem in it with its file, line and column.
 //
-// The path: ReadSite gathers the files of a directory (and the templates they
-// name) into a Bundle; Compile turns a Bundle into a Plan without touching a
-// file, a clock or a network. `davy apply` stores the Bundle; `davy run`
-// compiles the stored one, so a start depends on nothing else.
+// The path: ReadSite gathers the files of a directory (and the templates and
+// keys they name) into a Bundle; Compile turns a Bundle into a Plan without
+// touching a file, a clock or a network. `davy apply` stores the Bundle;
+// `davy run` compiles the stored one, so a start depends on nothing else. The
+// same bundle gives the same plan on every machine; its hash is the SHA-256
+// of Bundle.Encode.
 //
-// YAML is only the paper: the scanner's nodes are taken with their raw text
-// and parsed by the field's type; see paper.go for what is refused.
+// YAML is only the paper, and there are four layers that know nothing of each
+// other's work:
 //
-// Imports: drivers, drivers/tag, rules, agent/i18n.
+//	sheet.go   characters: what YAML would misread is named and repaired, so
+//	           that one slip hides no other (tabs, full-width punctuation, a
+//	           hash within a text, anchors, tags, missing blanks, open quotes)
+//	paper.go   the YAML library's nodes with their place and the text as it
+//	           stands; its own errors in our words, the line left out, the
+//	           rest still read
+//	fields.go  sections against their form; typed readers of one value
+//	the rest   one file per section, then the automatic parts, then requests
+//
+// A node about which something was said is lost: its readers say nothing of
+// the consequences. A plan is made only where nothing but warnings was said.
+//
+// What the form means where it leaves a choice:
+//
+//   - any section may stand in site.yaml or rules.yaml; named things of one
+//     section may be spread over both;
+//   - a tag is stale after three scans, at least 3 s, or its device's stale_after;
+//   - record is every 60s or any change; a change in % of a tag whose unit is
+//     another one means % of its range;
+//   - every tag that a rule looks at has an alarm <tag>.not-watched, after
+//     three scans and at least not_watched.after (10 s);
+//   - every output has a tag <output>.state that reads its own register;
+//   - everything is read-only but the addresses in may_write, the watchdog's too;
+//   - time zones are checked by their form, not looked up on this machine.
+//
+// Who owns what: a Bundle belongs to its caller; a Plan is shared and nobody
+// changes it. Nothing here is durable. It assumes that a driver's Plan keeps
+// its promise and panics with BUG if it does not; whatever a bundle holds
+// gives problems, never a panic.
+//
+// Imports: drivers, drivers/tag, rules, rules/ruletest, agent/i18n.
 package config

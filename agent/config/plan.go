@@ -32,7 +32,8 @@ type Gateway struct {
 	ID       string
 	Name     rules.Text
 	TimeZone string
-	Armed    bool // outputs: armed; the default is disarmed
+	Board    string // as written; "" not
+	Armed    bool   // outputs: armed; the default is disarmed
 }
 
 // Link is one connection or line with what is asked on it.
@@ -74,6 +75,7 @@ type Tag struct {
 	Period time.Duration // scan period; 0 for the agent's own conditions
 	Link   int           // index into Links; -1 for the agent's own conditions
 	Record Record
+	T90    time.Duration // of the detector, from its template; 0 unknown
 	Place  Place
 }
 

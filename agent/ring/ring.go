@@ -10,9 +10,32 @@
 // the same transaction as the event, so that each event is recorded exactly
 // once whatever is killed in between.
 //
+// A conversation: Accept reads the Hello. The keeper sends a Status at once and
+// then each second, with a zero Epoch until its journal is open. From the first
+// Status with an Epoch on, whose Durable tells what it has of this lineage, the
+// decider sends its events that are not yet durable, in order, and then turns as
+// they come. An event is sent only after Permit, which is to say after the
+// latch snapshot that holds it is durable: so no keeper ever knows a serial that
+// the decider could forget. (If it does, because the latch could not be
+// written, Serve says ErrLineage and nothing is taken for recorded that is not.)
+//
+// Loss is counted. Serials grow by one, so an event that had to be given up is
+// a hole; the event after the hole knows where it begins (LostFrom, which the
+// latch keeps with it), and the Turn that carries that event tells how many are
+// missing. A keeper that records the gap in one transaction with the events of
+// the Turn therefore counts each lost event exactly once, whatever is killed.
+// Lost readings are told again if the conversation ends within LostAgain of
+// telling them: rather twice than not at all. Readings that were sent and not
+// yet durable when a keeper is killed are not counted here: the start record of
+// its next epoch says what that may have cost.
+//
 // Frame: 4 bytes length (little endian, of what follows), 1 byte kind, body.
-// Readings are fixed-size (ReadingSize bytes); events and hello are
-// self-describing. A frame longer than MaxFrame ends the conversation.
+// Readings are fixed-size (ReadingSize bytes); events, hello and status are
+// self-describing. A frame longer than MaxFrame, or one that does not hold to
+// the last byte, ends the conversation.
+//
+// Who owns what: Offer belongs to control's goroutine and never blocks; Serve
+// owns the connection and one goroutine beside its own. Nothing here is durable.
 //
 // Imports: drivers/tag, rules.
 package ring
@@ -26,12 +49,23 @@ import (
 
 // Limits, each with what happens at it.
 const (
-	MaxFrame    = 4 << 20 // a longer frame is a broken peer: the conversation ends
-	MaxEvents   = 4096    // not yet durable; more: the oldest of the least priority goes, counted as Lost
-	MaxReadings = 65536   // not yet sent; more: the oldest go, counted as Lost
-	ReadingSize = 56
-	Silence     = 3 * time.Second // without any frame: the peer is taken for dead
-	Beat        = time.Second     // a Turn frame is sent at least this often, empty if need be
+	MaxFrame      = 4 << 20   // a longer frame is a broken peer: the conversation ends
+	MaxEvents     = 4096      // not yet durable; more: the oldest of the least priority goes, counted as Lost
+	MaxReadings   = 65536     // not yet sent; more: the oldest go, counted as Lost
+	MaxEventBytes = 384 << 10 // of events not yet durable, encoded, so that they fit a latch slot; more: as MaxEvents
+	ReadingSize   = 48
+	Silence       = 3 * time.Second       // without any frame: the peer is taken for dead
+	Beat          = time.Second           // a Turn frame is sent at least this often, empty if need be
+	Patience      = 15 * time.Second      // without the first Status: a process may take its time to start
+	Gather        = 50 * time.Millisecond // readings alone wait this long for others; events never do
+	Farewell      = time.Second           // at its end Serve has so long to send what is left
+	LostAgain     = 10 * time.Second      // lost readings told within this time of a conversation's end are told again
+	FrameEvents   = 256                   // in one Turn frame; more go in the next
+	FrameReadings = 2048                  // in one Turn frame; more go in the next
+	MaxText       = 4096                  // bytes of a text in an event or a status; longer is cut and ends in …
+	MaxName       = 256                   // bytes of a channel's name; longer is cut and ends in …
+	MaxVotes      = 256                   // of one event; more are cut
+	MaxList       = 256                   // heads, uplinks, conditions of a Status, each; more are cut
 )
 
 // Event numbers of the agent and of the keeper share rules.Kind: append only.
@@ -58,8 +92,12 @@ const (
 
 // Event is an event with its serial.
 type Event struct {
-	Serial uint64
+	Serial uint64 // from 1, by one
 	rules.Event
+	// LostFrom is the serial of the first event that was given up directly
+	// before this one, and LostAt its time; 0: none was.
+	LostFrom uint64
+	LostAt   tag.Stamp
 }
 
 // Hello opens the conversation, decider to keeper.
@@ -83,7 +121,8 @@ type Turn struct {
 	Lost         Lost
 }
 
-// Lost counts what the decider had to give up since the last Turn that said so.
+// Lost counts what the decider had to give up: readings since the last Turn
+// that said so, events in the holes before the events of this Turn.
 type Lost struct {
 	Readings uint64
 	Events   uint64

@@ -38,29 +38,31 @@ const (
 	Text
 )
 
-// Value is one value of any kind, 16 bytes, comparable with ==, never a NaN and
-// never a negative zero, so that equal values are equal bits.
+// Value is one value of any kind, comparable with ==, never a NaN and never a
+// negative zero, so that equal values are equal bits. It takes 16 bytes on
+// every architecture: on 32 bits Go aligns a uint64 to 4 bytes, hence the padding.
 type Value struct {
 	kind Kind
+	_    [7]byte
 	bits uint64
 }
 
 // BoolValue returns b as a Value.
 func BoolValue(b bool) Value {
 	if b {
-		return Value{Bool, 1}
+		return Value{kind: Bool, bits: 1}
 	}
-	return Value{Bool, 0}
+	return Value{kind: Bool}
 }
 
 // IntValue returns i as a Value.
-func IntValue(i int64) Value { return Value{Int, uint64(i)} }
+func IntValue(i int64) Value { return Value{kind: Int, bits: uint64(i)} }
 
 // EnumValue returns the code of an enumeration as a Value.
-func EnumValue(code int64) Value { return Value{Enum, uint64(code)} }
+func EnumValue(code int64) Value { return Value{kind: Enum, bits: uint64(code)} }
 
 // TextValue returns an index into the plan's table of texts as a Value.
-func TextValue(index uint32) Value { return Value{Text, uint64(index)} }
+func TextValue(index uint32) Value { return Value{kind: Text, bits: uint64(index)} }
 
 // Float32Value returns f as a Value; ok is false for a NaN or an infinity,
 // which no Value can hold: the reading is bad then.
@@ -68,7 +70,7 @@ func Float32Value(f float32) (v Value, ok bool) {
 	if f != f || math.IsInf(float64(f), 0) {
 		return Value{}, false
 	}
-	return Value{Float32, uint64(math.Float32bits(f + 0))}, true // +0 turns -0 into 0
+	return Value{kind: Float32, bits: uint64(math.Float32bits(f + 0))}, true // +0 turns -0 into 0
 }
 
 // Float64Value returns f as a Value; ok is false for a NaN or an infinity.
@@ -76,7 +78,7 @@ func Float64Value(f float64) (v Value, ok bool) {
 	if f != f || math.IsInf(f, 0) {
 		return Value{}, false
 	}
-	return Value{Float64, math.Float64bits(f + 0)}, true
+	return Value{kind: Float64, bits: math.Float64bits(f + 0)}, true
 }
 
 // Kind returns what v holds.
@@ -93,11 +95,11 @@ func FromBits(k Kind, bits uint64) (v Value, ok bool) {
 	case None:
 		return Value{}, bits == 0
 	case Bool:
-		return Value{Bool, bits}, bits <= 1
+		return Value{kind: Bool, bits: bits & 1}, bits <= 1
 	case Int, Enum:
-		return Value{k, bits}, true
+		return Value{kind: k, bits: bits}, true
 	case Text:
-		return Value{k, bits}, bits <= math.MaxUint32
+		return Value{kind: k, bits: bits & math.MaxUint32}, bits <= math.MaxUint32
 	case Float32:
 		if bits > math.MaxUint32 {
 			return Value{}, false

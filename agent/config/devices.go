@@ -1,0 +1,229 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"davy/agent/i18n"
+	"davy/drivers"
+)
+
+func key(what string) i18n.Key { return i18n.Key("what." + what) }
+
+func asHint(err error) (*drivers.Hint, bool) {
+	var h *drivers.Hint
+	return h, errors.As(err, &h)
+}
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+
+// A device while it is compiled.
+type device struct {
+	name     string
+	n        *node
+	val      *node
+	link     *link // nil where it is not known
+	station  int
+	stale    time.Duration
+	mayWrite []*writable
+	writable map[string]*writable // by the canonical address
+	vague    bool                 // its may_write could not be read
+	watchdog bool
+	unsure   bool // its watchdog could not be read
+	t90      time.Duration
+}
+
+// A writable is one address of a device's may_write.
+type writable struct {
+	n    *node
+	used *node // what writes it
+}
+
+var deviceForm = form{
+	{name: "link", must: true},
+	{name: "station", also: []string{"unit", "unit_id", "unit-id", "slave", "slave_id", "slave-id", "address", "addr", "id", "node"}},
+	{name: "template"}, {name: "text", also: []string{"name", "description"}},
+	{name: "tags", also: []string{"points", "registers", "variables"}},
+	{name: "may_write", also: []string{"may-write", "write", "writable"}}, {name: "watchdog"},
+	{name: "stale_after", also: []string{"stale-after", "ttl"}},
+	{name: "profile", later: "profile"}, {name: "accept_any_unit", later: "accept-any-unit"},
+}
+
+func (c *compiler) compileDevices() {
+	for _, p := range c.named("devices", "devices") {
+		c.device(p)
+	}
+}
+
+// reserved are the first words of the agent's own conditions: no device may
+// have them as its name.
+var reserved = []string{"record", "latch", "plan", "clock", "outputs", "control", "journal", "link", "output", "uplink"}
+
+func (c *compiler) device(p pair) {
+	d := &device{name: p.key.text, n: p.key, val: p.val, writable: map[string]*writable{}}
+	c.devices = append(c.devices, d)
+	c.deviceOf[d.name] = d
+	if slices.Contains(reserved, d.name) {
+		c.bad(p.key, "name-reserved", "name-reserved", "name", d.name)
+	}
+	f := c.read(p.val, "device", deviceForm)
+	d.link = c.deviceLink(f.get("link"))
+	c.prose(f.get("text"))
+	if n := f.get("station"); n != nil {
+		if v, ok := c.integer(n, 1, 255); ok {
+			d.station = v
+		}
+	} else if d.link != nil && strings.HasPrefix(d.link.plan.Driver, "modbus") && !p.val.lost && !unitInstead(p.val) && !c.lostNear(p.val, "station") {
+		c.badOnce(p.val, "missing-field", "missing-station", "field", "station", "what", key("device"))
+	}
+	if n := f.get("stale_after"); n != nil {
+		d.stale, _ = c.span(n, 100*time.Millisecond, 24*time.Hour)
+	}
+	c.mayWrite(d, f.get("may_write"))
+	c.watchdog(d, f.get("watchdog"))
+	c.template(d, f.get("template"))
+	if n := f.get("tags"); n != nil {
+		if n.kind == scalar && !n.lost && strings.HasSuffix(n.text, ".csv") {
+			c.bad(n, "not-in-this-version", "later-csv", "what", n.text)
+		}
+		for _, t := range c.nameList(n, "tags") {
+			c.tag(d, t)
+		}
+	}
+	if f.get("tags") == nil && f.get("template") == nil && f.get("may_write") == nil && !p.val.lost {
+		c.warn(p.key, "device-empty", "", "name", d.name)
+	}
+}
+
+// unitInstead reports a section that writes `unit` or the like for `station`:
+// that was named, with the remedy.
+func unitInstead(n *node) bool {
+	for _, x := range deviceForm[1].also {
+		if n.get(x) != nil {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.pairs, func(p pair) bool { return nearest(p.key.text, []string{"station"}) != "" })
+}
+
+func (c *compiler) deviceLink(n *node) *link {
+	s, ok := c.plain(n)
+	if !ok {
+		return nil
+	}
+	if l := c.linkOf[s]; l != nil {
+		return l
+	}
+	c.unknown(n, "unknown-link", s, namesOf(c.links, func(l *link) string { return l.plan.Name }))
+	return nil
+}
+
+// maxNames is how many names one is looked for among.
+const maxNames = 2000
+
+// namesOf are the names of things, at most maxNames.
+func namesOf[T any](list []T, name func(T) string) []string {
+	var out []string
+	for _, x := range list[:min(len(list), maxNames)] {
+		out = append(out, name(x))
+	}
+	return out
+}
+
+// unknown names a reference to nothing, unless what it means had to be left out.
+func (c *compiler) unknown(n *node, code, name string, names []string) {
+	if c.lostName(name) {
+		n.lost = true
+		return
+	}
+	if near := c.nearest(name, names); near != "" {
+		c.bad(n, code, "did-you-mean", "name", name, "want", near)
+		return
+	}
+	if len(names) > 0 && len(names) <= 12 {
+		c.bad(n, code, "known-are", "name", name, "list", strings.Join(names, ", "))
+		return
+	}
+	c.bad(n, code, "", "name", name)
+}
+
+// template adds the tags of a device template.
+func (c *compiler) template(d *device, n *node) {
+	s, ok := c.plain(n)
+	if !ok {
+		return
+	}
+	if !templateName(s) {
+		c.bad(n, "bad-template-name", "bad-template-name", "name", s)
+		return
+	}
+	if _, have := c.b.File(templatePath(s)); !have {
+		c.bad(n, "unknown-template", "unknown-template", "name", s)
+		return
+	}
+	p := c.paper(templatePath(s))
+	f := c.read(p.root, "template", templateForm)
+	if v := f.get("davy"); v != nil {
+		c.word(v, "1")
+	}
+	c.prose(f.get("text"))
+	for _, name := range []string{"vendor", "model", "firmware", "source"} {
+		if v := f.get(name); v != nil && v.kind != scalar {
+			c.bad(v, "not-a-value", "not-a-value")
+		}
+	}
+	if v := f.get("t90"); v != nil {
+		d.t90, _ = c.span(v, 0, time.Hour)
+	}
+	if v := f.get("stale_after"); v != nil && d.stale == 0 {
+		d.stale, _ = c.span(v, 100*time.Millisecond, 24*time.Hour)
+	}
+	for _, t := range c.nameList(f.get("tags"), "tags") {
+		c.tag(d, t)
+	}
+	d.t90 = 0 // the site's own tags have none
+}
+
+var templateForm = form{
+	{name: "davy"}, {name: "vendor"}, {name: "model"}, {name: "firmware"}, {name: "source"}, {name: "text"},
+	{name: "t90", also: []string{"T90", "response"}}, {name: "stale_after"}, {name: "tags", must: true},
+	{name: "may_write", later: "template-write"}, {name: "caveats", later: "caveats"}, {name: "vectors", later: "vectors"},
+}
+
+// templateName reports vendor/model of lower-case words.
+func templateName(s string) bool {
+	vendor, model, ok := strings.Cut(s, "/")
+	good := func(w string) bool {
+		for i, r := range w {
+			if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || i > 0 && (r == '-' || r == '_' || r == '.')) {
+				return false
+			}
+		}
+		return w != "" && len(w) <= maxNameLen
+	}
+	return ok && good(vendor) && good(model)
+}
+
+// templateNames are the templates that the devices name, for ReadSite.
+func (c *compiler) templateNames() []string {
+	var out []string
+	for _, file := range []string{SiteFile, RulesFile} {
+		p := c.paper(file)
+		if p == nil {
+			continue
+		}
+		devices := p.root.get("devices")
+		if devices == nil {
+			continue
+		}
+		for _, d := range devices.pairs {
+			if t := d.val.get("template"); t != nil && t.kind == scalar && templateName(t.text) && !slices.Contains(out, t.text) {
+				out = append(out, t.text)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,93 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"davy/drivers"
+	"davy/drivers/modbus"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func testSet() drivers.Set { return drivers.Set{"modbus-tcp": modbus.TCP{}} }
+
+func templates() fs.FS { return os.DirFS("testdata/templates") }
+
+// readDir reads a site of testdata and compiles it.
+func readDir(t *testing.T, dir string) (*Bundle, *Plan, Problems) {
+	t.Helper()
+	b, p := ReadSite(os.DirFS(filepath.Join("testdata", dir)), ".", templates())
+	if b == nil {
+		t.Fatalf("%s: no bundle: %v", dir, codes(p))
+	}
+	plan, q := Compile(b, testSet())
+	return b, plan, p.Join(q)
+}
+
+// codes lists problems as "code file:line:col", in their order.
+func codes(p Problems) []string {
+	var out []string
+	for _, x := range p {
+		s := x.Code + " " + x.Place.String()
+		if x.Warn {
+			s = "warning " + s
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func bundleOf(site, rules string) *Bundle {
+	b := &Bundle{}
+	b.Put(SiteFile, []byte(site))
+	if rules != "" {
+		b.Put(RulesFile, []byte(rules))
+	}
+	data, err := os.ReadFile("testdata/templates/davy/bench-nh3.yaml")
+	if err != nil {
+		panic(err)
+	}
+	b.Put(templatePath("davy/bench-nh3"), data)
+	return b
+}
+
+// golden compares got with a golden file.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs:\n%s", name, firstDifference(got, string(want)))
+	}
+}
+
+func firstDifference(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(a), len(b)) {
+		x, y := "(end)", "(end)"
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return fmt.Sprintf("line %d\n got %q\nwant %q", i+1, x, y)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/tag"
+)
+
+// A link while it is compiled.
+type link struct {
+	n      *node
+	plan   Link
+	index  int
+	driver drivers.Driver // nil where its kind could not be read
+	points []drivers.Point
+}
+
+// laterKinds are the kinds of links of later releases.
+var laterKinds = []string{"modbus-rtu", "modbus-ascii", "opcua", "gpio"}
+
+// linkForm is the fields of a link: the kinds of the set's drivers, and what
+// they share.
+func (c *compiler) linkForm() form {
+	f := form{
+		{name: "timeout"}, {name: "text", also: []string{"name", "description"}},
+		{name: "serial", later: "serial"}, {name: "other_master", later: "serial"},
+		{name: "security", later: "opcua"}, {name: "trust", later: "opcua"}, {name: "login", later: "opcua"},
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.set)) {
+		x := field{name: k}
+		if k == "modbus-tcp" {
+			x.also = []string{"modbus", "tcp", "host", "ip"}
+		}
+		f = append(f, x)
+	}
+	for _, k := range laterKinds {
+		if _, have := c.set[k]; !have {
+			f = append(f, field{name: k, later: k})
+		}
+	}
+	return f
+}
+
+func (c *compiler) compileLinks() {
+	for _, p := range c.named("links", "links") {
+		c.link(p)
+	}
+}
+
+func (c *compiler) link(p pair) {
+	l := &link{n: p.key, index: len(c.links), plan: Link{Name: p.key.text, Timeout: DefaultTimeout, Place: p.key.place}}
+	c.links = append(c.links, l)
+	c.linkOf[l.plan.Name] = l
+	form := c.linkForm()
+	f := c.read(p.val, "link", form)
+	if n := f.get("timeout"); n != nil {
+		if d, ok := c.span(n, MinTimeout, MaxTimeout); ok {
+			l.plan.Timeout = d
+		}
+	}
+	c.prose(f.get("text"))
+	var kinds []*node
+	for _, x := range p.val.pairs {
+		_, have := c.set[x.key.text]
+		if !have && !slices.Contains(laterKinds, x.key.text) {
+			continue
+		}
+		if kinds = append(kinds, x.key); len(kinds) > 1 {
+			c.bad(x.key, "link-two-kinds", "", "first", kinds[0].text, "second", x.key.text)
+			continue
+		}
+		if have {
+			c.target(l, x.key.text, x.val)
+		}
+	}
+	if len(kinds) == 0 && p.val.kind == section && !p.val.lost && !c.lostNear(p.val, ":") && !slices.ContainsFunc(p.val.pairs, func(x pair) bool { return x.key.lost }) {
+		c.badOnce(p.key, "link-no-kind", "link-no-kind", "name", p.key.text, "list", strings.Join(slices.Sorted(maps.Keys(c.set)), ", "))
+	}
+}
+
+func (c *compiler) target(l *link, kind string, n *node) {
+	l.plan.Driver, l.driver = kind, c.set[kind]
+	s, ok := c.plain(n)
+	if !ok {
+		return
+	}
+	target, err := l.driver.ParseTarget(s)
+	if err != nil {
+		c.driverBad(n, "bad-target", err)
+		return
+	}
+	l.plan.Target = target
+}
+
+// A driver whose links' devices speak by themselves says so with this method.
+type subscribing interface{ Subscribes(target string) bool }
+
+// requests packs the points of each link: those of one period together, the
+// fastest first.
+func (c *compiler) requests() {
+	for _, l := range c.links {
+		if l.driver == nil {
+			c.plan.Links = append(c.plan.Links, l.plan)
+			continue
+		}
+		if s, ok := l.driver.(subscribing); ok && s.Subscribes(l.plan.Target) {
+			l.plan.Subscribe = l.points
+			c.plan.Links = append(c.plan.Links, l.plan)
+			continue
+		}
+		byPeriod := map[time.Duration][]drivers.Point{}
+		for _, p := range l.points {
+			byPeriod[p.Period] = append(byPeriod[p.Period], p)
+		}
+		for _, period := range slices.Sorted(maps.Keys(byPeriod)) {
+			points := byPeriod[period]
+			slices.SortStableFunc(points, func(a, b drivers.Point) int { return cmp.Compare(a.Station, b.Station) })
+			reqs, err := l.driver.Plan(points)
+			if err != nil {
+				c.planBad(l, err)
+				continue
+			}
+			c.everyPoint(l, points, reqs)
+			for _, r := range reqs {
+				l.plan.Scans = append(l.plan.Scans, Scan{period, r})
+			}
+		}
+		c.plan.Links = append(c.plan.Links, l.plan)
+		c.load(l)
+	}
+}
+
+// planBad reports what a driver found only when it packed the points, each
+// at the tag it is about.
+func (c *compiler) planBad(l *link, err error) {
+	errs := []error{err}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = j.Unwrap()
+	}
+	for _, err := range errs {
+		at := &node{place: l.n.place, width: l.n.width, text: l.plan.Name}
+		if h, ok := asHint(err); ok {
+			if name, ok := h.Args["tag"].(string); ok {
+				if info := c.byName[tag.Name(name)]; info != nil {
+					at.place, at.width = info.n.place, info.n.width
+				}
+			}
+		}
+		c.driverBad(at, "bad-requests", err)
+	}
+}
+
+// writes asks a driver whether a point can be written at all.
+func (c *compiler) writes(d *device, n *node, p drivers.Point) {
+	if d.link == nil || d.link.driver == nil || n.lost {
+		return
+	}
+	if _, err := d.link.driver.Plan([]drivers.Point{p}); err != nil {
+		c.driverBad(n, "bad-requests", err)
+	}
+}
+
+// everyPoint holds the driver to its promise: each point in exactly one request.
+func (c *compiler) everyPoint(l *link, points []drivers.Point, reqs []drivers.Request) {
+	seen := map[tag.ID]int{}
+	for _, r := range reqs {
+		for _, p := range r.Points() {
+			seen[p.Tag]++
+		}
+	}
+	for _, p := range points {
+		if seen[p.Tag] != 1 {
+			panic("BUG: config: driver " + l.plan.Driver + " left point " + string(p.Name) + " out of its requests or took it twice")
+		}
+	}
+}
+
+// A line that is busy for more than busyWarn of the time is a warning, for
+// more than all of it a problem: it can never keep its scan periods.
+const busyWarn = 0.7
+
+func (c *compiler) load(l *link) {
+	busy := busyOf(l.plan)
+	switch {
+	case busy > 1:
+		c.badOnce(l.n, "link-overload", "link-overload", "name", l.plan.Name, "percent", int(busy*100+0.5))
+	case busy > busyWarn:
+		c.warn(l.n, "link-busy", "link-overload", "name", l.plan.Name, "percent", int(busy*100+0.5))
+	}
+}
+
+// busyOf is how much of the time a line is busy when all is well: 1 is always.
+func busyOf(l Link) float64 {
+	busy := 0.0
+	for _, s := range l.Scans {
+		busy += s.Request.Cost().Seconds() / s.Period.Seconds()
+	}
+	return busy
+}

@@ -1,0 +1,46 @@
+package control
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"davy/agent/ring"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+// View is a consistent copy of what the loop knows, made between two turns.
+type View struct {
+	At           tag.Stamp
+	Armed        bool
+	Turns        uint64
+	Longest      time.Duration // longest time between two turns since the start
+	ClockTrusted bool
+	ClockError   time.Duration
+	Image        []tag.Reading // by tag.ID
+	Alarms       []rules.AlarmView
+	Interlocks   []rules.InterlockView
+	Demands      []rules.OutputState // by output
+	Log          []ring.Event        // oldest first
+}
+
+// View copies what is, from any goroutine.
+func (l *Loop) View(ctx context.Context) (v *View, err error) {
+	err = l.call(ctx, func() {
+		now := l.o.Now()
+		in := rules.Input{Now: now, Image: l.image.Readings()}
+		v = &View{At: now, Armed: l.mem.Armed, Turns: l.turns, Longest: l.longest,
+			ClockTrusted: l.clock.trusted, ClockError: l.clock.largest,
+			Image:      slices.Clone(l.image.Readings()),
+			Alarms:     l.o.Engine.Alarms(nil, now),
+			Interlocks: l.o.Engine.Interlocks(nil, &in),
+			Demands:    l.o.Engine.Demands(nil),
+			Log:        append(slices.Clone(l.log[l.logAt:]), l.log[:l.logAt]...),
+		}
+		for i := range v.Interlocks { // the engine's own slices live until its next step
+			v.Interlocks[i].Votes = slices.Clone(v.Interlocks[i].Votes)
+		}
+	})
+	return v, err
+}

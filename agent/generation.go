@@ -1,0 +1,243 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"davy/agent/clock"
+	"davy/agent/control"
+	"davy/agent/output"
+	"davy/agent/ring"
+	"davy/agent/scan"
+	"davy/agent/supervise"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+// Keeper restarts: it is a process of its own, and the decider goes on without it.
+const (
+	keeperFirst = 100 * time.Millisecond
+	keeperLast  = 10 * time.Second
+	keeperGood  = 5 * time.Second // a keeper that ran so long begins with keeperFirst again
+	keeperLimit = 96 << 20        // bytes, GOMEMLIMIT of the keeper
+	absentFor   = 3 * time.Second // without a keeper for so long: condition record.stopped
+)
+
+// generation is one plan at work.
+type generation struct {
+	p       *process
+	a       *Accepted
+	log     *slog.Logger
+	loop    *control.Loop
+	out     *output.Driver
+	workers []*scan.Worker
+	started tag.Stamp
+	differs atomic.Bool
+	red     atomic.Bool
+
+	keeper     atomic.Pointer[keeperState]
+	keeperNews chan struct{}
+	keeperPid  atomic.Int64
+}
+
+type keeperState struct {
+	alive      bool
+	conditions []string
+}
+
+// generation runs one accepted plan until ctx ends, another plan is accepted
+// (errReload) or a vital part fails.
+func (p *process) generation(ctx context.Context, a *Accepted) error {
+	g := &generation{p: p, a: a, log: p.o.Log, started: clock.Now(), keeperNews: make(chan struct{}, 1)}
+	lost := p.lost && p.memory.Saved == (tag.Stamp{})
+	engine, err := p.engine(a.Plan.Rules, lost)
+	if err != nil {
+		return err
+	}
+	if p.memory.Plan == ([32]byte{}) { // the first start of this state directory, or a lost latch
+		p.memory.Armed = p.memory.Armed || a.Plan.Gateway.Armed
+	}
+	// The loop does not run yet: conditions that parts report before it does wait in its channel.
+	set := func(code string, on bool) { g.loop.Set(context.Background(), code, on) }
+	g.out = output.New(a.Plan, p.memory.Armed, clock.Now, func(code string, on bool) { g.loop.PutCondition(code, on) }, p.o.Log)
+	g.loop = control.New(control.Options{Plan: a.Plan, Engine: engine, Output: g.out, Latch: p.latch, Keep: p.keep,
+		Now: clock.Now, Boot: p.boot, Clock: clock.Trusted, Log: p.o.Log, Memory: p.memory})
+	g.announce(engine)
+
+	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoop()
+	linkCtx, stopLinks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLinks()
+	keepCtx, stopKeep := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeep()
+
+	links := &supervise.Group{Log: p.o.Log}
+	for i := range a.Plan.Links {
+		w := &scan.Worker{Index: i, Link: &a.Plan.Links[i], Driver: p.o.Drivers[a.Plan.Links[i].Driver], Lane: g.out.Lane(i),
+			Offer: g.loop.Offer, Alive: g.loop.Alive, Condition: set, Now: clock.Now, Log: p.o.Log.With("part", "scan")}
+		g.workers = append(g.workers, w)
+		links.Add("link "+a.Plan.Links[i].Name, supervise.Restart, w)
+	}
+	links.Add("look", supervise.Restart, supervise.Func(g.look))
+	links.Add("keeper-news", supervise.Restart, supervise.Func(g.tellKeeper))
+	links.Add("watchdog", supervise.Restart, supervise.Func(func(ctx context.Context) error { return watchdog(ctx, g.loop.Alive) }))
+	p.current.Store(g)
+
+	loopDone := run(loopCtx, g.loop.Run)
+	linksDone := run(linkCtx, links.Run)
+	keepDone := run(keepCtx, g.keep)
+	if wait(10*time.Second, func() bool { return g.loop.Beat() != 0 }) {
+		if err := notify("READY=1"); err != nil {
+			p.o.Log.Warn("systemd not told", "err", err)
+		}
+	}
+	p.o.Log.Info("watching", "gateway", a.Plan.Gateway.ID, "plan", a.Hash[:12], "tags", len(a.Plan.Tags)-1, "links", len(a.Plan.Links),
+		"armed", p.memory.Armed, "took_ms", time.Duration(clock.Now().Mono-g.started.Mono).Milliseconds())
+
+	var end error
+	loopEnded := false
+	select {
+	case <-ctx.Done():
+		end = ctx.Err()
+	case <-p.reload:
+		end = errReload
+	case end = <-loopDone:
+		loopEnded = true
+	case end = <-linksDone:
+		linksDone = run(linkCtx, func(context.Context) error { return nil })
+	}
+	if errors.Is(end, context.Canceled) && ctx.Err() != nil {
+		_ = notify("STOPPING=1") // nothing depends on it
+	}
+	stopLinks()
+	<-linksDone
+	stopLoop()
+	if !loopEnded {
+		<-loopDone
+	}
+	p.memory = g.loop.Memory()
+	p.started = clock.Now()
+	if !wait(flushLimit, func() bool { s := p.latch.State(); return s.Durable == s.Asked || s.Err != nil }) {
+		p.o.Log.Warn("latch file not written at the end; the disk is slow")
+	}
+	p.keep.Permit(p.memory.Serial)
+	if !wait(flushLimit, func() bool { _, events := p.keep.Waiting(); return events == 0 }) {
+		p.o.Log.Warn("keeper did not take the last events; they are kept in the latch file")
+	}
+	stopKeep()
+	<-keepDone
+	p.memory.Outbox = p.keep.Outbox(p.memory.Outbox[:0])
+	return end
+}
+
+// announce records how this generation began, before its first turn.
+func (g *generation) announce(engine *rules.Engine) {
+	now, p := clock.Now(), g.p
+	down, _ := tag.Float64Value(p.down().Seconds())
+	g.loop.Note(rules.Event{Kind: ring.AgentStarted, At: now, Value: down, Note: p.o.Version})
+	if p.lost && p.memory.Saved == (tag.Stamp{}) {
+		g.loop.Note(rules.Event{Kind: ring.LatchLost, At: now})
+	}
+	if p.memory.Plan != g.a.Plan.Hash {
+		g.loop.Note(rules.Event{Kind: ring.PlanApplied, At: now, Rule: g.a.Hash, Who: g.a.Who, Proved: g.a.Proved, Note: g.a.Reason})
+	}
+	for _, name := range engine.Dropped() {
+		p.o.Log.Warn("rule is gone from the plan, its state is dropped", "rule", name)
+	}
+}
+
+// look compares the site directory with the accepted plan now and then, and
+// runs the accepted plan's stories once.
+func (g *generation) look(ctx context.Context) error {
+	dir := g.a.Dir
+	if g.p.o.Site != "" {
+		dir = g.p.o.Site
+	}
+	set := func(code string, on bool) { g.loop.Set(ctx, code, on) }
+	set("latch.lost", g.p.lost)
+	report := RunStories(g.a.Plan)
+	g.red.Store(!report.OK())
+	set("plan.tests-red", !report.OK())
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	for {
+		d := g.a.Damaged || g.a.differs(dir, g.p.o.Templates)
+		g.differs.Store(d)
+		set("plan.differs", d)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// tellKeeper carries the keeper's conditions to the loop: those that it names
+// stand, all others of the keeper's do not.
+func (g *generation) tellKeeper(ctx context.Context) error {
+	var standing []string
+	timer := time.NewTimer(absentFor)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			if s := g.keeper.Load(); s == nil || !s.alive {
+				g.loop.Set(ctx, "record.stopped", true)
+			}
+			continue
+		case <-g.keeperNews:
+		}
+		s := g.keeper.Load()
+		if s == nil || !s.alive {
+			timer.Reset(absentFor)
+			continue
+		}
+		g.loop.Set(ctx, "record.stopped", slices.Contains(s.conditions, "record.stopped"))
+		for _, code := range standing {
+			if !slices.Contains(s.conditions, code) {
+				g.loop.Set(ctx, code, false)
+			}
+		}
+		for _, code := range s.conditions {
+			g.loop.Set(ctx, code, true)
+		}
+		standing = slices.Clone(s.conditions)
+	}
+}
+
+// keep runs the keeper's process, again and again.
+func (g *generation) keep(ctx context.Context) error {
+	backoff := supervise.Backoff{Min: keeperFirst, Max: keeperLast}
+	child := supervise.Child{Args: g.p.o.KeepArgs, MemLimit: keeperLimit, Started: func(pid int) { g.keeperPid.Store(int64(pid)) },
+		Serve: func(ctx context.Context, conn io.ReadWriteCloser) error {
+			err := g.p.keep.Serve(ctx, conn, ring.Hello{Version: g.p.o.Version, Lineage: g.loop.Lineage(), Boot: g.p.boot,
+				Started: g.started, Bundle: g.a.Acceptance.Bundle, StateDir: g.p.o.StateDir})
+			if errors.Is(err, ring.ErrLineage) {
+				g.log.Warn("the journal is ahead of the latch file: a new lineage begins")
+				g.loop.NewLineage(ctx, NewLineage())
+			}
+			return err
+		}}
+	for {
+		began := time.Now()
+		err := child.Run(ctx)
+		g.keeperPid.Store(0)
+		if ctx.Err() != nil {
+			return nil
+		}
+		g.log.Warn("keeper ended, it is started again", "err", err, "ran_s", int(time.Since(began).Seconds()))
+		if time.Since(began) > keeperGood {
+			backoff.Reset()
+		}
+		if !backoff.Wait(ctx) {
+			return nil
+		}
+	}
+}

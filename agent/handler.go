@@ -1,0 +1,211 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"davy/agent/config"
+	"davy/agent/operate"
+	"davy/agent/output"
+	"davy/agent/scan"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+var errStarting = &operate.Error{Code: "davy.starting"}
+
+// View returns what people see of the agent.
+func (p *process) View(ctx context.Context) (*operate.View, error) {
+	g := p.current.Load()
+	if g == nil {
+		return nil, errStarting
+	}
+	return g.view(ctx)
+}
+
+// Do carries out a person's command.
+func (p *process) Do(ctx context.Context, c operate.Command) (*operate.Result, error) {
+	g := p.current.Load()
+	if g == nil {
+		return nil, errStarting
+	}
+	var err error
+	switch c.Do {
+	case operate.Ack, operate.Reset:
+		verb := rules.Ack
+		if c.Do == operate.Reset {
+			verb = rules.Reset
+		}
+		err = g.loop.Do(ctx, rules.Command{Verb: verb, Rule: c.Rule, Occurrence: c.Occurrence, Who: c.Who.Name, Proved: c.Who.Proved, Note: c.Note})
+	case operate.Arm, operate.Disarm:
+		err = g.loop.Arm(ctx, c.Do == operate.Arm, c.Who.Name, c.Who.Proved, c.Note)
+	case operate.Reload:
+		return p.swap(ctx, g, c)
+	default:
+		err = &operate.Error{Code: "operate.unknown-request"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &operate.Result{}, nil
+}
+
+// swap makes the plan that was just accepted live, unless it would drop a
+// rule that stands and was not named.
+func (p *process) swap(ctx context.Context, g *generation, c operate.Command) (*operate.Result, error) {
+	next, err := LoadAccepted(p.o.StateDir, p.o.Drivers)
+	if err != nil {
+		return nil, err
+	}
+	if next.Hash == g.a.Hash {
+		return &operate.Result{}, nil
+	}
+	v, err := g.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if standing := Standing(v, config.DroppedRules(g.a.Plan, next.Plan)); len(standing) > 0 {
+		for _, name := range standing {
+			if !slices.Contains(c.Names, name) {
+				return nil, &operate.Error{Code: "davy.apply.standing", Args: map[string]any{"rule": name}}
+			}
+		}
+	}
+	select {
+	case p.reload <- struct{}{}:
+	default: // already asked
+	}
+	for p.current.Load() == g || !p.current.Load().loop.Alive() {
+		t := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil, ctx.Err()
+		case <-t.C:
+		}
+	}
+	return &operate.Result{}, nil
+}
+
+// Standing returns those of names that are tripped or in alarm in v.
+func Standing(v *operate.View, names []string) []string {
+	var out []string
+	for i := range v.Interlocks {
+		if n := v.Interlocks[i].Name; v.Interlocks[i].State == operate.Tripped && slices.Contains(names, n) {
+			out = append(out, n)
+		}
+	}
+	for i := range v.Alarms {
+		if n := v.Alarms[i].Name; slices.Contains(names, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// view is one consistent copy, made between two turns.
+func (g *generation) view(ctx context.Context) (*operate.View, error) {
+	plan := g.a.Plan
+	names := func(id tag.ID) (tag.Name, string) {
+		if int(id) >= len(plan.Tags) {
+			return "", ""
+		}
+		return plan.Tags[id].Name, plan.Tags[id].Unit
+	}
+	s, err := g.loop.View(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("view: %w", err)
+	}
+	v := &operate.View{
+		Gateway: operate.Gateway{ID: plan.Gateway.ID, Name: operate.TextOf(plan.Gateway.Name), TimeZone: plan.Gateway.TimeZone},
+		Version: g.p.o.Version,
+		At:      wall(s.At), Since: wall(g.started),
+		Plan:  operate.Plan{Hash: g.a.Hash, Differs: g.differs.Load(), Failing: g.red.Load()},
+		Armed: s.Armed, Turns: s.Turns, Longest: ms(s.Longest),
+		Clock: operate.Clock{Trusted: s.ClockTrusted, Error: ms(s.ClockError)},
+	}
+	latch := g.p.latch.State()
+	v.Latch.Durable = latch.Durable == latch.Asked
+	if latch.Err != nil {
+		v.Latch.Error = latch.Err.Error()
+	}
+	for i := range s.Image {
+		if i == 0 || plan.Tags[i].Link < 0 {
+			continue
+		}
+		v.Tags.Total++
+		switch q := s.Image[i].Quality; {
+		case q.Good():
+			v.Tags.Good++
+		case !q.Bad():
+			v.Tags.Uncertain++
+		default:
+			v.Tags.Bad++
+			if q.Reason() == tag.NeverRead {
+				v.Tags.NeverRead++
+			}
+		}
+	}
+	for _, w := range g.workers {
+		v.Links = append(v.Links, linkOf(w.Link, w.Stats(), s.At))
+	}
+	for i := range s.Alarms {
+		if s.Alarms[i].State != rules.Normal {
+			v.Alarms = append(v.Alarms, operate.AlarmOf(&s.Alarms[i], names))
+		}
+	}
+	for i := range s.Interlocks {
+		v.Interlocks = append(v.Interlocks, operate.InterlockOf(&s.Interlocks[i]))
+	}
+	outs := g.out.View()
+	for i := range outs {
+		o := outputOf(&plan.Outputs[i], &outs[i])
+		if i < len(s.Demands) {
+			o.By = s.Demands[i].By
+		}
+		v.Outputs = append(v.Outputs, o)
+		v.Reaction = max(v.Reaction, ms(outs[i].Worst))
+	}
+	v.Keeper = operate.KeeperOf(g.p.keep)
+	for i := range s.Log {
+		v.Log = append(v.Log, operate.EventOf(&s.Log[i], names))
+	}
+	return v, nil
+}
+
+func linkOf(l *config.Link, s scan.Stats, now tag.Stamp) operate.Link {
+	o := operate.Link{Name: l.Name, Target: l.Target, State: operate.LinkStarting, Requests: s.Answers + s.Failures, Timeouts: s.Failures,
+		Overruns: s.Overruns, Longest: ms(s.Longest), Problem: s.Problem}
+	switch {
+	case s.Silent:
+		o.State = operate.LinkSilent
+	case s.LastAnswer != 0:
+		o.State = operate.LinkAnswering
+	}
+	if s.LastAnswer != 0 {
+		o.LastAnswer = time.Unix(0, now.Wall-(now.Mono-s.LastAnswer)).UTC()
+	}
+	return o
+}
+
+func outputOf(c *config.Output, s *output.View) operate.Output {
+	o := operate.Output{Name: c.Name, Text: operate.TextOf(c.Text), Demand: operate.Idling, Wanted: c.IdleName, State: s.SeenState, Problem: s.Error}
+	if s.Demanded {
+		o.Demand, o.Wanted = operate.Protective, c.ProtectiveName
+	}
+	o.Confirmed = !s.Pending && (s.Driven == "leave" || s.Seen == s.Driven)
+	return o
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func wall(s tag.Stamp) time.Time {
+	if s.Wall == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, s.Wall).UTC()
+}
+
+var _ operate.Handler = (*process)(nil)

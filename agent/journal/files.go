@@ -1,0 +1,233 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+	bolterr "go.etcd.io/bbolt/errors"
+
+	"davy/agent/ring"
+	"davy/agent/wire"
+)
+
+// maxQuarantine is how many damaged files are kept for salvage; the oldest goes.
+const maxQuarantine = 8
+
+// errGone says that a segment is no longer of the journal.
+var errGone = errors.New("segment is gone")
+
+// view runs f in a read transaction of a segment, opening its file if need be.
+func (j *Journal) view(s *segment, f func(tx *bolt.Tx) error) error {
+	for {
+		h, err := j.handle(s)
+		if err != nil {
+			return err
+		}
+		if err := j.o.Disk("read"); err != nil {
+			return err
+		}
+		err = guard(func() error { return h.db.View(f) })
+		if !errors.Is(err, bolterr.ErrDatabaseNotOpen) {
+			return err
+		}
+	}
+}
+
+// handle returns the open file of a segment.
+func (j *Journal) handle(s *segment) (*handle, error) {
+	look := func() (*handle, error) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if s.gone {
+			return nil, errGone
+		}
+		j.uses++
+		s.used = j.uses
+		return s.h, nil
+	}
+	if h, err := look(); h != nil || err != nil {
+		return h, err
+	}
+	s.gate <- struct{}{}
+	defer func() { <-s.gate }()
+	if h, err := look(); h != nil || err != nil {
+		return h, err
+	}
+	h, err := openFile(s.path, 0, true)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	s.h = h
+	var close []*handle
+	var open []*segment
+	for _, x := range j.segments {
+		if x.h != nil && !x.active && x != s {
+			open = append(open, x)
+		}
+	}
+	slices.SortFunc(open, func(a, b *segment) int { return int(int64(b.used) - int64(a.used)) })
+	for i := maxOpen - 1; i < len(open); i++ {
+		close = append(close, open[i].h)
+		open[i].h = nil
+	}
+	j.mu.Unlock()
+	for _, h := range close {
+		h.close(false) // waits for those who still read
+	}
+	return h, nil
+}
+
+// shut closes a segment's file; gone: for good.
+func (j *Journal) shut(s *segment, gone bool) {
+	s.gate <- struct{}{}
+	defer func() { <-s.gate }()
+	j.mu.Lock()
+	h, poisoned := s.h, s.poisoned
+	s.h, s.poisoned = nil, false
+	s.gone = s.gone || gone
+	if h != nil && poisoned {
+		j.abandoned++
+	}
+	j.mu.Unlock()
+	if h != nil {
+		h.close(poisoned)
+	}
+}
+
+// reopen opens a segment for writing.
+func (j *Journal) reopen(s *segment) error {
+	if err := j.o.Disk("open"); err != nil {
+		return err
+	}
+	s.gate <- struct{}{}
+	defer func() { <-s.gate }()
+	j.mu.Lock()
+	h := s.h
+	s.h = nil
+	j.mu.Unlock()
+	if h != nil {
+		h.close(false)
+	}
+	h, err := openFile(s.path, j.o.SegmentBytes, false)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	s.h, s.active = h, true
+	j.mu.Unlock()
+	return nil
+}
+
+// leaveOut takes a segment out of the journal without touching its file.
+func (j *Journal) leaveOut(s *segment) {
+	j.mu.Lock()
+	j.segments = slices.DeleteFunc(j.segments, func(x *segment) bool { return x == s })
+	s.active = false
+	j.mu.Unlock()
+	j.shut(s, true)
+}
+
+// setAside moves a damaged segment to quarantine/. What is missing then is
+// named as soon as something can be written.
+func (j *Journal) setAside(s *segment, cause error) error {
+	name := filepath.Base(s.path)
+	j.o.Log.Error("journal segment damaged, set aside", "segment", name, "error", cause)
+	j.leaveOut(s)
+	if err := j.o.Disk("rename"); err != nil {
+		return err
+	}
+	dir := filepath.Join(j.o.Dir, "quarantine")
+	to := filepath.Join(dir, fmt.Sprintf("%016x-%s", uint64(j.o.Now().Wall), name))
+	if err := os.Rename(s.path, to); err != nil {
+		return fmt.Errorf("set aside %s: %w", name, err)
+	}
+	if err := errors.Join(syncDir(j.o.Dir), syncDir(dir)); err != nil {
+		return fmt.Errorf("set aside %s: %w", name, err)
+	}
+	if old, err := os.ReadDir(dir); err == nil && len(old) > maxQuarantine {
+		for _, o := range old[:len(old)-maxQuarantine] {
+			j.o.Log.Warn("journal quarantine is full, file removed", "file", o.Name())
+			os.Remove(filepath.Join(dir, o.Name()))
+		}
+	}
+	j.pending = append(j.pending, wire.Event{Kind: uint32(ring.JournalDamaged), Note: name + ": " + strings.ToValidUTF8(cause.Error(), "?")})
+	j.holes = true
+	j.mu.Lock()
+	j.stat.Quarantined++
+	j.mu.Unlock()
+	return nil
+}
+
+// remove deletes a segment that is due.
+func (j *Journal) remove(s *segment) error {
+	if err := j.o.Disk("remove"); err != nil {
+		return err
+	}
+	j.leaveOut(s)
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove segment %s: %w", filepath.Base(s.path), err)
+	}
+	j.forgetEpochs()
+	return syncDir(j.o.Dir)
+}
+
+// forgetEpochs drops the epochs of which nothing is left.
+func (j *Journal) forgetEpochs() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	has := map[*epoch]bool{j.epochs[len(j.epochs)-1]: true}
+	for _, s := range j.segments {
+		for _, r := range s.runs {
+			has[r.epoch] = true
+		}
+	}
+	j.epochs = slices.DeleteFunc(j.epochs, func(e *epoch) bool {
+		if has[e] || len(e.gaps[0])+len(e.gaps[1])+len(e.gaps[2]) > 0 {
+			return false
+		}
+		for _, c := range j.cursors {
+			delete(c.at, e)
+		}
+		return true
+	})
+}
+
+func (j *Journal) reservePath() string { return filepath.Join(j.o.Dir, "reserve") }
+
+func (j *Journal) reserveSize() int64 { return min(reserveBytes, j.o.MaxBytes/16) }
+
+// fillReserve makes the file that is given up when a gap must be written on a
+// full disk. Without it gaps are still written as long as the disk takes them.
+func (j *Journal) fillReserve() {
+	path := j.reservePath()
+	ok := allocated(path) >= j.reserveSize()
+	if !ok && j.o.Disk("reserve") == nil {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err == nil {
+			err = syscall.Fallocate(int(f.Fd()), 0, 0, j.reserveSize())
+			err = errors.Join(err, f.Close())
+		}
+		if ok = err == nil; !ok {
+			os.Remove(path)
+		}
+	}
+	j.mu.Lock()
+	j.reserve = ok
+	j.mu.Unlock()
+}
+
+// giveReserve gives the reserve up; false: there was none.
+func (j *Journal) giveReserve() bool {
+	j.mu.Lock()
+	had := j.reserve
+	j.reserve = false
+	j.mu.Unlock()
+	return had && os.Remove(j.reservePath()) == nil
+}

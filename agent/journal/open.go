@@ -1,0 +1,524 @@
+package journal
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"davy/agent/ring"
+	"davy/agent/wire"
+	"davy/drivers/tag"
+)
+
+// Journal is an open journal.
+type Journal struct {
+	o    Options
+	lock *os.File
+	turn chan struct{} // whoever may write holds it
+
+	mu        sync.Mutex
+	closed    bool
+	changed   chan struct{}
+	uses      uint64 // of segments, counted
+	segments  []*segment
+	nextSeq   [families]uint64
+	epochs    []*epoch // by ordinal; the last is the current one
+	state     state    // as it will be written next
+	moves     uint64   // of cursors
+	saved     uint64   // moves that a transaction carried
+	cursors   map[string]*Cursor
+	reserve   bool         // the reserve file is there
+	pending   []wire.Event // to be recorded as soon as it can be
+	holes     bool         // numbers may be missing without a name
+	reopened  [families]bool
+	stat      Stat
+	abandoned int
+}
+
+// Open opens or makes the journal in o.Dir and begins an epoch, whose first
+// event is its Start record. It waits lockWait for another holder to go.
+func Open(o Options) (*Journal, error) {
+	o = o.withDefaults()
+	j := &Journal{o: o, turn: make(chan struct{}, 1), changed: make(chan struct{}), cursors: map[string]*Cursor{}}
+	if err := j.open(); err != nil {
+		j.release()
+		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
+	}
+	return j, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMax
+	}
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = defaultSize
+	}
+	size := min(o.SegmentBytes, MaxSegment, o.MaxBytes/8)
+	// bbolt maps powers of two.
+	o.SegmentBytes = max(minSegment, int64(1)<<(bits.Len64(uint64(size))-1))
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Disk == nil {
+		o.Disk = func(string) error { return nil }
+	}
+	if o.Started == (tag.Stamp{}) {
+		o.Started = o.Now()
+	}
+	return o
+}
+
+func (j *Journal) open() error {
+	if err := j.o.Disk("open"); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(j.o.Dir, "quarantine"), 0o700); err != nil {
+		return err
+	}
+	if err := j.acquire(); err != nil {
+		return err
+	}
+	if err := j.load(); err != nil {
+		return err
+	}
+	j.reserve = allocated(j.reservePath()) > 0
+	if err := j.begin(); err != nil {
+		return err
+	}
+	j.fillReserve()
+	j.holes = true
+	return j.flush()
+}
+
+// acquire takes the directory's lock.
+func (j *Journal) acquire() error {
+	f, err := os.OpenFile(filepath.Join(j.o.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			j.lock = f
+			return nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			f.Close()
+			return err
+		case try >= int(lockWait/lockPoll):
+			f.Close()
+			return ErrLocked
+		}
+		time.Sleep(lockPoll)
+	}
+}
+
+// release closes all files and gives the directory back.
+func (j *Journal) release() {
+	j.mu.Lock()
+	j.closed = true
+	all := j.segments
+	j.mu.Unlock()
+	for _, s := range all {
+		j.shut(s, true)
+	}
+	if j.lock != nil {
+		j.lock.Close()
+	}
+}
+
+// load finds what is there, and sets aside what is damaged.
+func (j *Journal) load() error {
+	names, err := os.ReadDir(j.o.Dir)
+	if err != nil {
+		return err
+	}
+	byID := map[wire.Epoch]*epoch{}
+	for _, n := range names {
+		if strings.HasSuffix(n.Name(), ".seg.new") {
+			// Never renamed: nobody was told of anything in it.
+			if err := os.Remove(filepath.Join(j.o.Dir, n.Name())); err != nil {
+				return err
+			}
+			continue
+		}
+		f, seq, ok := parseSegment(n.Name())
+		if !ok {
+			continue
+		}
+		j.nextSeq[f] = max(j.nextSeq[f], seq+1)
+		s := newSegmentAt(filepath.Join(j.o.Dir, n.Name()), f, seq)
+		st, err := j.scan(s, byID)
+		if damage(err) {
+			if err := j.setAside(s, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("segment %s: %w", n.Name(), err)
+		}
+		if st.version > j.state.version {
+			j.state = st
+		}
+		j.segments = append(j.segments, s)
+	}
+	slices.SortFunc(j.segments, func(a, b *segment) int {
+		return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.seq, b.seq))
+	})
+	for _, e := range byID {
+		j.epochs = append(j.epochs, e)
+	}
+	sortEpochs(j.epochs)
+	for _, e := range j.epochs {
+		if e.id == j.state.epoch {
+			for k, h := range j.state.heads {
+				e.raise(k, h)
+			}
+		}
+	}
+	for _, c := range j.state.cursors {
+		j.cursors[c.name] = j.loadCursor(c)
+	}
+	for _, name := range j.o.MustConfirm {
+		if j.cursors[name] == nil {
+			j.cursors[name] = j.newCursor(name)
+		}
+	}
+	return nil
+}
+
+func sortEpochs(es []*epoch) {
+	slices.SortFunc(es, func(a, b *epoch) int {
+		return cmp.Or(cmp.Compare(a.ordinal, b.ordinal), strings.Compare(string(a.id[:]), string(b.id[:])))
+	})
+}
+
+func (e *epoch) raise(stream int, h head) {
+	if h.number > e.heads[stream].number {
+		e.heads[stream] = h
+	}
+}
+
+// scan reads what a segment holds: the first and the last block of every
+// stream and epoch are verified, those between when they are read.
+func (j *Journal) scan(s *segment, byID map[wire.Epoch]*epoch) (st state, err error) {
+	s.bytes = allocated(s.path)
+	err = j.view(s, func(tx *bolt.Tx) error {
+		blocks, epochs, gaps, states := tx.Bucket(bucketBlocks), tx.Bucket(bucketEpochs), tx.Bucket(bucketGaps), tx.Bucket(bucketState)
+		if blocks == nil || epochs == nil || gaps == nil || states == nil {
+			return fmt.Errorf("buckets: %w", ErrDamaged)
+		}
+		if st, err = decodeState(states.Get(keyState)); err != nil {
+			return err
+		}
+		here := map[uint32]*epoch{}
+		err := epochs.ForEach(func(k, v []byte) error {
+			if len(k) != 4 || len(v) != 16 {
+				return fmt.Errorf("epochs: %w", ErrDamaged)
+			}
+			ordinal := binary.BigEndian.Uint32(k)
+			id := wire.Epoch(v)
+			if byID[id] == nil {
+				byID[id] = &epoch{id: id, ordinal: ordinal}
+			}
+			here[ordinal] = byID[id]
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := scanGaps(gaps, byID); err != nil {
+			return err
+		}
+		s.runs, err = scanRuns(blocks, here)
+		return err
+	})
+	if err != nil {
+		return st, err
+	}
+	for _, r := range s.runs {
+		r.epoch.raise(r.stream, head{r.last, r.after})
+	}
+	return st, nil
+}
+
+func scanRuns(blocks *bolt.Bucket, here map[uint32]*epoch) (runs []run, err error) {
+	c := blocks.Cursor()
+	for k, _ := c.First(); k != nil; {
+		ordinal, stream, first, ok := parseBlockKey(k)
+		e := here[ordinal]
+		if !ok || e == nil {
+			return nil, fmt.Errorf("block %x: %w", k, ErrDamaged)
+		}
+		start, err := readBlock(blocks, e.id, k)
+		if err != nil {
+			return nil, err
+		}
+		next, _ := c.Seek(blockKey(ordinal, stream, math.MaxUint64))
+		next = slices.Clone(next)
+		var lastKey []byte
+		if next == nil {
+			lastKey, _ = c.Last()
+		} else {
+			lastKey, _ = c.Prev()
+		}
+		end, err := readBlock(blocks, e.id, lastKey)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, run{
+			epoch: e, stream: stream, first: first, last: end.Block.Last(), before: start.Block.RootBefore, after: end.Block.RootAfter(),
+			wallFrom: start.WallFrom, wallTo: end.WallTo,
+		})
+		if next == nil {
+			break
+		}
+		k, _ = c.Seek(next)
+	}
+	return runs, nil
+}
+
+// The key of a gap names its epoch by id, because the segment may hold no
+// other record of it.
+func gapKey(id wire.Epoch, stream int, from uint64) []byte {
+	b := append([]byte(nil), id[:]...)
+	b = append(b, byte(stream))
+	return binary.BigEndian.AppendUint64(b, from)
+}
+
+func scanGaps(b *bolt.Bucket, byID map[wire.Epoch]*epoch) error {
+	return b.ForEach(func(k, v []byte) error {
+		if len(k) != 25 || len(v) != 44 || k[16] >= streams {
+			return fmt.Errorf("gaps: %w", ErrDamaged)
+		}
+		id, stream := wire.Epoch(k[:16]), int(k[16])
+		if byID[id] == nil {
+			byID[id] = &epoch{id: id, ordinal: binary.BigEndian.Uint32(v[40:])}
+		}
+		g := gap{from: binary.BigEndian.Uint64(k[17:]), to: binary.BigEndian.Uint64(v)}
+		copy(g.root[:], v[8:])
+		byID[id].addGap(stream, g)
+		return nil
+	})
+}
+
+func (e *epoch) addGap(stream int, g gap) {
+	e.gaps[stream] = append(e.gaps[stream], g)
+	slices.SortFunc(e.gaps[stream], func(a, b gap) int { return cmp.Compare(a.from, b.from) })
+	e.raise(stream, head{g.to, g.root})
+}
+
+// begin begins the epoch of this opening.
+func (j *Journal) begin() error {
+	now := j.o.Now()
+	start := &wire.Start{Version: j.o.Version, Boot: j.o.Boot, Plan: j.o.Plan, Clean: true}
+	ordinal := uint32(1)
+	if n := len(j.epochs); n > 0 {
+		ordinal = j.epochs[n-1].ordinal + 1
+	}
+	for _, c := range j.state.cursors {
+		for _, a := range c.at {
+			ordinal = max(ordinal, a.low)
+		}
+	}
+	if j.state.version > 0 {
+		start.Parent = slices.Clone(j.state.epoch[:])
+		start.Clean = j.state.clean
+		start.ParentHeads = wireHeads(&j.state.heads)
+		for _, e := range j.epochs {
+			if e.id == j.state.epoch {
+				start.ParentHeads = wireHeads(&e.heads)
+			}
+		}
+		start.Unwatched = j.unwatched(now)
+	}
+	if !start.Clean {
+		start.MayHaveLost = uint64(max(0, j.o.Sync))
+	}
+	e := &epoch{ordinal: ordinal}
+	rand.Read(e.id[:])
+	j.epochs = append(j.epochs, e)
+	j.state.epoch, j.state.heads, j.state.clean = e.id, [streams]head{}, false
+	event := wire.Event{Kind: uint32(ring.EpochStarted), At: now, Start: start}
+	for {
+		err := j.commit(eventFamily, eventBlocks(eventStream, []wire.Event{event}), nil, func(st *state) { st.boot, st.beat = j.o.Boot, now })
+		if !full(err) {
+			return err
+		}
+		// No gap may come before the first record, so only what is confirmed goes.
+		s := j.victim(false)
+		switch {
+		case s != nil && len(j.o.MustConfirm) > 0 && j.confirmed(s):
+			if err := j.remove(s); err != nil {
+				return err
+			}
+		case !j.giveReserve():
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+	}
+}
+
+// unwatched returns how long nobody decided, in ns, -1 if nobody knows.
+func (j *Journal) unwatched(now tag.Stamp) int64 {
+	last := j.state.beat
+	switch {
+	case last == (tag.Stamp{}):
+		return -1
+	case j.state.boot == j.o.Boot && j.o.Boot != "":
+		if j.o.Started.Mono < last.Mono {
+			return 0 // the decider ran on; only the keeper was away
+		}
+		return j.o.Started.Mono - last.Mono
+	case j.o.Trusted && j.o.Started.Wall >= last.Wall:
+		return j.o.Started.Wall - last.Wall
+	}
+	return -1
+}
+
+func wireHeads(heads *[streams]head) []wire.Head {
+	out := make([]wire.Head, streams)
+	for k, h := range heads {
+		out[k] = wire.Head{Stream: streamNames[k], Number: h.number, Root: h.root}
+	}
+	return out
+}
+
+// Close writes what is due, marks the end as clean and gives the directory back.
+func (j *Journal) Close() error {
+	if err := j.enter(); err != nil {
+		if errors.Is(err, ErrClosed) {
+			return nil
+		}
+		return err
+	}
+	defer j.leave()
+	err := j.flush()
+	if err == nil {
+		err = j.commit(eventFamily, nil, nil, func(st *state) { st.clean = true })
+	}
+	j.release()
+	if err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}
+
+// enter takes the turn to write.
+func (j *Journal) enter() error {
+	j.turn <- struct{}{}
+	j.mu.Lock()
+	closed, broken := j.closed, j.abandoned > maxAbandoned
+	j.mu.Unlock()
+	switch {
+	case closed:
+		<-j.turn
+		return ErrClosed
+	case broken:
+		<-j.turn
+		return ErrBroken
+	}
+	return nil
+}
+
+func (j *Journal) leave() { <-j.turn }
+
+// Serial returns the last durable serial of a decider's lineage; 0 if none.
+func (j *Journal) Serial(id [16]byte) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, l := range j.state.lineages {
+		if l.id == id {
+			return l.serial
+		}
+	}
+	return 0
+}
+
+// Epoch returns the current epoch.
+func (j *Journal) Epoch() wire.Epoch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state.epoch
+}
+
+// Heads returns the durable heads of the current epoch.
+func (j *Journal) Heads() []wire.Head {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return wireHeads(&j.epochs[len(j.epochs)-1].heads)
+}
+
+// HeadsOf returns the heads of an epoch, nil if it is not known here.
+func (j *Journal) HeadsOf(id wire.Epoch) []wire.Head {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e := j.epoch(id); e != nil {
+		return wireHeads(&e.heads)
+	}
+	return nil
+}
+
+func (j *Journal) epoch(id wire.Epoch) *epoch {
+	for i := len(j.epochs) - 1; i >= 0; i-- {
+		if j.epochs[i].id == id {
+			return j.epochs[i]
+		}
+	}
+	return nil
+}
+
+// Epochs returns all epochs of which something is here, the oldest first.
+func (j *Journal) Epochs() []Epoch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := make([]Epoch, len(j.epochs))
+	for i, e := range j.epochs {
+		out[i] = Epoch{ID: e.id, Current: i == len(j.epochs)-1, Heads: wireHeads(&e.heads)}
+	}
+	return out
+}
+
+// Stat returns how the journal is.
+func (j *Journal) Stat() Stat {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.stat
+	s.Epoch, s.MaxBytes, s.Segments, s.Epochs = j.state.epoch, j.o.MaxBytes, len(j.segments), len(j.epochs)
+	s.Heads = wireHeads(&j.epochs[len(j.epochs)-1].heads)
+	s.Bytes = j.bytes()
+	return s
+}
+
+func (j *Journal) bytes() (n int64) {
+	for _, s := range j.segments {
+		n += s.bytes
+	}
+	if j.reserve {
+		n += reserveBytes
+	}
+	return n
+}
+
+// Changed returns a channel that is closed by the next commit. Take it before
+// looking, so that nothing is missed.
+func (j *Journal) Changed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.changed
+}

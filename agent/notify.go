@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+// notify tells systemd one line ("READY=1"); without systemd it does nothing.
+func notify(line string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	if path[0] == '@' {
+		path = "\x00" + path[1:]
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(line))
+	return err
+}
+
+// watchdog feeds systemd's watchdog while alive says that the control loop
+// beats; never from a timer alone. It returns when ctx ends.
+func watchdog(ctx context.Context, alive func() bool) error {
+	every := time.Second
+	if us, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64); err == nil && us > 0 {
+		every = min(every, time.Duration(us)*time.Microsecond/4)
+	}
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			if alive() {
+				if err := notify("WATCHDOG=1"); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}

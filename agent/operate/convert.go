@@ -1,0 +1,180 @@
+package operate
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"davy/agent/ring"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+// Names tells a tag's name and unit; a nil Names knows none.
+type Names func(tag.ID) (name tag.Name, unit string)
+
+func (n Names) of(id tag.ID) (string, string) {
+	if n == nil || id == 0 {
+		return "", ""
+	}
+	name, unit := n(id)
+	return string(name), unit
+}
+
+// wall is a stamp's wall time in UTC; the zero Stamp is the zero time.
+func wall(s tag.Stamp) time.Time {
+	if s.Wall == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, s.Wall).UTC()
+}
+
+// number is a value as JSON has it: nil for none, and for what is no number.
+func number(v tag.Value) *float64 {
+	if v.Kind() == tag.None || v.Kind() == tag.Text {
+		return nil
+	}
+	f := v.Float()
+	if v.Kind() == tag.Float32 { // 21.3, not 21.299999237060547
+		var short float64
+		if _, err := fmt.Sscan(v.String(), &short); err == nil {
+			f = short
+		}
+	}
+	return &f
+}
+
+func finite(f float64) *float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return &f
+}
+
+// PriorityOf converts a priority of the rules.
+func PriorityOf(p rules.Priority) Priority {
+	switch p {
+	case rules.Low:
+		return Low
+	case rules.Medium:
+		return Medium
+	case rules.High:
+		return High
+	case rules.Critical:
+		return Critical
+	}
+	return ""
+}
+
+// AlarmOf converts an alarm of the engine.
+func AlarmOf(a *rules.AlarmView, names Names) Alarm {
+	states := [...]AlarmState{
+		rules.Normal: Normal, rules.Unacked: Unacked, rules.Acked: Acked, rules.ReturnedUnacked: ReturnedUnacked,
+		rules.LatchedUnacked: LatchedUnacked, rules.LatchedAcked: LatchedAcked,
+	}
+	v := Alarm{
+		Name: a.Name, Text: TextOf(a.Text), State: states[a.State], Priority: PriorityOf(a.Priority),
+		Occurrence: a.Occurrence, Raised: wall(a.Raised), Value: number(a.Value), NotWatched: a.NotWatched, Agent: a.Agent,
+	}
+	v.Tag, v.Unit = names.of(a.Tag)
+	if a.Agent || a.NotWatched {
+		v.Tag, v.Unit, v.Value = "", "", nil
+		if a.NotWatched {
+			v.Tag, _ = names.of(a.Tag)
+		}
+	} else {
+		v.Limit = finite(a.Limit)
+	}
+	return v
+}
+
+// InterlockOf converts an interlock of the engine.
+func InterlockOf(i *rules.InterlockView) Interlock {
+	states := [...]InterlockState{rules.Starting: Starting, rules.Armed: Armed, rules.Tripped: Tripped}
+	return Interlock{
+		Name: i.Name, Text: TextOf(i.Text), State: states[i.State], Degraded: i.Degraded, Occurrence: i.Occurrence,
+		TrippedAt: wall(i.TrippedAt), FirstOut: i.FirstOut, Votes: votesOf(i.Votes),
+		ResetReady: i.ResetReady, ResetIn: i.ResetIn.Seconds(),
+	}
+}
+
+func votesOf(votes []rules.Vote) []Vote {
+	var out []Vote
+	for i := range votes {
+		v := &votes[i]
+		reason := VoteProcess
+		switch v.Reason {
+		case rules.VoteBad:
+			reason = VoteBad
+		case rules.VoteTest:
+			reason = VoteTest
+		}
+		quality := [...]string{tag.Bad: "bad", tag.Uncertain: "uncertain", tag.Good: "good", 3: "bad"}[v.Quality.Status()]
+		out = append(out, Vote{Channel: v.Channel, Reason: reason, Since: wall(v.Since), Quality: quality, Value: number(v.Value), Last: v.Last})
+	}
+	return out
+}
+
+// kinds are the names of events, for JSON and for the words ("operate.event.<name>").
+var kinds = map[rules.Kind]string{
+	rules.AlarmRaised: "alarm-raised", rules.AlarmReturned: "alarm-returned", rules.AlarmAcked: "alarm-acked",
+	rules.AlarmReset: "alarm-reset", rules.InterlockArmed: "interlock-armed", rules.InterlockTripped: "interlock-tripped",
+	rules.InterlockReset: "interlock-reset", rules.InterlockDegraded: "interlock-degraded",
+	rules.InterlockRestored: "interlock-restored", rules.OutputDemanded: "output-demanded",
+	rules.OutputReleased: "output-released", rules.InterlockTrippedAtStart: "interlock-tripped-at-start",
+	ring.AgentStarted: "agent-started", ring.AgentStopped: "agent-stopped", ring.PlanApplied: "plan-applied",
+	ring.OutputsArmed: "outputs-armed", ring.OutputsDisarmed: "outputs-disarmed", ring.CommandRefused: "command-refused",
+	ring.LatchLost: "latch-lost", ring.OutputUnknown: "output-unknown", ring.ClockStepped: "clock-stepped",
+}
+
+// KindName names a kind of event, stable; "kind-N" if it is not known here.
+func KindName(k rules.Kind) string {
+	if s, ok := kinds[k]; ok {
+		return s
+	}
+	return fmt.Sprintf("kind-%d", k)
+}
+
+// EventOf converts an event.
+func EventOf(e *ring.Event, names Names) Event {
+	v := Event{
+		Serial: e.Serial, Kind: KindName(e.Kind), At: wall(e.At), Rule: e.Rule, Occurrence: e.Occurrence,
+		Priority: PriorityOf(e.Priority), Value: number(e.Value), FirstOut: e.FirstOut, Votes: votesOf(e.Votes),
+		Output: e.Output, Note: e.Note,
+	}
+	v.Tag, v.Unit = names.of(e.Tag)
+	if e.Kind == rules.AlarmRaised && e.Value.Kind() != tag.None {
+		v.Limit = finite(e.Limit)
+	}
+	if e.Who != "" {
+		v.Who = &Who{Name: e.Who, Proved: e.Proved}
+	}
+	return v
+}
+
+// KeeperOf converts what a ring.Writer knows of its keeper.
+func KeeperOf(w *ring.Writer) Keeper {
+	s, _, ok := w.Status()
+	k := Keeper{State: KeeperAbsent}
+	k.Readings, k.Events = w.Waiting()
+	if !ok {
+		return k
+	}
+	k.State = KeeperOpening
+	if s.Epoch != [16]byte{} {
+		k.State, k.Epoch = KeeperRunning, hex.EncodeToString(s.Epoch[:])
+	}
+	k.Bytes, k.MaxBytes, k.Conditions = s.Bytes, s.MaxBytes, slices.Clone(s.Conditions)
+	for _, h := range s.Heads {
+		k.Heads = append(k.Heads, Head(h))
+		k.Backlog += h.Backlog
+	}
+	for _, u := range s.Uplinks {
+		k.Uplinks = append(k.Uplinks, Uplink{
+			Name: u.Name, Connected: u.Connected, LastReceipt: wall(u.LastReceipt), Backlog: u.Backlog, Error: u.Error,
+		})
+	}
+	return k
+}

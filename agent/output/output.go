@@ -1,0 +1,387 @@
+// Package output is the only writer of actuators.
+//
+// The control loop says what is demanded (Demand: newest wins, never waits);
+// the goroutine that owns the link does the writing (Lane.Drive), so a silent
+// output device delays its own link and nothing else. What an output does:
+//
+//   - demanded: it is driven to its protective state and held there. As long as
+//     the demand stands and the read-back says otherwise, it is written again.
+//   - released: it is written to its idle state once, and then left alone: a
+//     fan that a person starts by hand is not fought.
+//   - never demanded since the start: `after_restart` decides; "as it was"
+//     writes nothing.
+//
+// A write that was not confirmed is unknown: the read-back decides, and since
+// all outputs here are level-type, repeating it is safe. Disarmed, nothing is
+// written at all; arming drives what is demanded. Nothing here is durable:
+// demands come back from the engine's restored state.
+//
+// Who owns what: Driver's table is guarded by one mutex that is never held
+// during I/O; each Lane belongs to its link's goroutine.
+//
+// Imports: config, drivers, drivers/tag.
+package output
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"davy/agent/config"
+	"davy/drivers"
+	"davy/drivers/tag"
+)
+
+// Limits.
+const (
+	Repeat      = 500 * time.Millisecond // between two tries of one output
+	WriteLimit  = time.Second            // longest one write may take
+	Unconfirmed = 2 * time.Second        // demanded and not seen so for longer: condition output.<name>.unconfirmed
+	StopLimit   = time.Second            // for all writes of an orderly stop, per link
+)
+
+// want is what an output is to be driven to.
+type want uint8
+
+const (
+	leave want = iota // as it is
+	idle
+	protective
+)
+
+func (w want) String() string { return [...]string{"leave", "idle", "protective"}[w] }
+
+// Driver knows what every output is to be.
+type Driver struct {
+	log       *slog.Logger
+	now       func() tag.Stamp
+	condition func(code string, on bool)
+	mu        sync.Mutex
+	armed     bool
+	outs      []state
+	lanes     []*Lane
+	byTag     map[tag.ID]int // read-back tag → output
+}
+
+type state struct {
+	cfg      *config.Output
+	want     want
+	pending  bool  // to be written at the next opportunity
+	cause    int64 // Mono of what led to the demand
+	notUntil int64 // Mono: no try before
+	written  want  // last confirmed write
+	seen     want  // what the read-back says; leave: unknown
+	seenAt   int64
+	since    int64 // Mono since when want and seen differ; 0 they agree
+	told     bool  // condition is on
+	worst    time.Duration
+	last     time.Duration
+	err      string
+}
+
+// New makes a driver for a plan's outputs.
+func New(p *config.Plan, armed bool, now func() tag.Stamp, condition func(string, bool), log *slog.Logger) *Driver {
+	d := &Driver{log: log, now: now, condition: condition, armed: armed, byTag: map[tag.ID]int{}}
+	d.outs = make([]state, len(p.Outputs))
+	d.lanes = make([]*Lane, len(p.Links))
+	for i := range d.lanes {
+		d.lanes[i] = &Lane{d: d, wake: make(chan struct{}, 1)}
+	}
+	for i := range p.Outputs {
+		o := &p.Outputs[i]
+		s := state{cfg: o}
+		switch o.AfterRestart {
+		case config.Idle:
+			s.want, s.pending = idle, true
+		case config.Protective:
+			s.want, s.pending = protective, true
+		}
+		d.outs[i] = s
+		if o.ReadBack != 0 {
+			d.byTag[o.ReadBack] = i
+		}
+		d.lanes[o.Link].outs = append(d.lanes[o.Link].outs, i)
+	}
+	return d
+}
+
+// Lane returns the lane of link i of the plan.
+func (d *Driver) Lane(i int) *Lane { return d.lanes[i] }
+
+// Demand says what output i is to be from now on; cause is the Mono of what
+// led to it, for the response time. It never waits.
+func (d *Driver) Demand(i int, on bool, cause int64) {
+	w := idle
+	if on {
+		w = protective
+	}
+	d.mu.Lock()
+	s := &d.outs[i]
+	if s.want != w {
+		s.want, s.pending, s.cause, s.notUntil = w, true, cause, 0
+		s.since = d.now().Mono
+	}
+	lane := d.lanes[s.cfg.Link]
+	d.mu.Unlock()
+	lane.poke()
+}
+
+// Arm lets writes through or holds them all back.
+func (d *Driver) Arm(on bool) {
+	d.mu.Lock()
+	d.armed = on
+	for i := range d.outs {
+		s := &d.outs[i]
+		if on && s.want == protective {
+			s.pending, s.notUntil = true, 0
+		}
+		s.since = 0
+	}
+	d.mu.Unlock()
+	for _, l := range d.lanes {
+		l.poke()
+	}
+}
+
+// Observe takes a batch of readings and looks at read-backs in it: a demanded
+// output that is seen not to be protective is written again.
+func (d *Driver) Observe(rs []tag.Reading) {
+	if len(d.byTag) == 0 {
+		return
+	}
+	for i := range rs {
+		if o, ok := d.byTag[rs[i].Tag]; ok {
+			d.observe(o, &rs[i])
+		}
+	}
+}
+
+func (d *Driver) observe(o int, r *tag.Reading) {
+	d.mu.Lock()
+	s := &d.outs[o]
+	s.seen = leave
+	if r.Quality.Good() {
+		switch r.Value.Float() {
+		case s.cfg.Protective.Float():
+			s.seen = protective
+		case s.cfg.Idle.Float():
+			s.seen = idle
+		}
+	}
+	s.seenAt = r.Received.Mono
+	poke := false
+	switch {
+	case s.want == protective && s.seen != protective && d.armed:
+		if !s.pending && s.seen == idle {
+			s.pending, poke = true, true // somebody or something moved it
+		}
+		if s.since == 0 {
+			s.since = r.Received.Mono
+		}
+	case s.want == protective && s.seen == protective:
+		s.since = 0
+		s.pending = s.pending && s.written != protective
+	case s.want == idle && s.seen == idle:
+		s.since = 0
+	}
+	lane := d.lanes[s.cfg.Link]
+	d.mu.Unlock()
+	if poke {
+		lane.poke()
+	}
+}
+
+// Check sets and clears the conditions of outputs that are not where they
+// were driven to. Called by the control loop at each heartbeat.
+func (d *Driver) Check(now tag.Stamp) {
+	type change struct {
+		name string
+		on   bool
+	}
+	var changes []change
+	d.mu.Lock()
+	for i := range d.outs {
+		s := &d.outs[i]
+		on := d.armed && s.want != leave && (s.pending || s.want == protective) && s.since != 0 &&
+			now.Mono-s.since > int64(Unconfirmed)
+		if on != s.told {
+			s.told = on
+			changes = append(changes, change{s.cfg.Name, on})
+		}
+	}
+	d.mu.Unlock()
+	for _, c := range changes {
+		d.condition("output."+c.name+".unconfirmed", c.on)
+	}
+}
+
+// View of one output.
+type View struct {
+	Name      string
+	Demanded  bool
+	Driven    string // "leave", "idle", "protective"
+	Seen      string // "unknown", "idle", "protective"
+	Pending   bool
+	Error     string
+	Last      time.Duration // reading received → write confirmed, last demand
+	Worst     time.Duration // the longest since the start
+	SeenState string        // the site's word: "run"
+}
+
+// View returns a copy of all outputs.
+func (d *Driver) View() []View {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	vs := make([]View, len(d.outs))
+	for i := range d.outs {
+		s := &d.outs[i]
+		v := View{Name: s.cfg.Name, Demanded: s.want == protective, Driven: s.want.String(), Seen: s.seen.String(),
+			Pending: s.pending, Error: s.err, Last: s.last, Worst: s.worst}
+		switch s.seen {
+		case leave:
+			v.Seen = "unknown"
+		case idle:
+			v.SeenState = s.cfg.IdleName
+		case protective:
+			v.SeenState = s.cfg.ProtectiveName
+		}
+		vs[i] = v
+	}
+	return vs
+}
+
+// Lane is one link's share of the outputs.
+type Lane struct {
+	d    *Driver
+	outs []int
+	wake chan struct{}
+}
+
+// Wake delivers a token when there may be something to write.
+func (l *Lane) Wake() <-chan struct{} { return l.wake }
+
+func (l *Lane) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Next returns the Mono at which the next try is due, 0 if nothing is pending.
+func (l *Lane) Next() int64 {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	var next int64
+	for _, i := range l.outs {
+		s := &l.d.outs[i]
+		if l.d.armed && s.pending {
+			if t := max(s.notUntil, 1); next == 0 || t < next {
+				next = t
+			}
+		}
+	}
+	return next
+}
+
+// Drive writes what is pending and due over the link, one output after the
+// other, newest demand first read. It is called by the link's goroutine.
+func (l *Lane) Drive(ctx context.Context, link drivers.Link) {
+	for _, i := range l.outs {
+		if ctx.Err() != nil {
+			return
+		}
+		l.drive(ctx, link, i)
+	}
+}
+
+func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
+	d := l.d
+	d.mu.Lock()
+	s := &d.outs[i]
+	now := d.now().Mono
+	if !d.armed || !s.pending || now < s.notUntil {
+		d.mu.Unlock()
+		return
+	}
+	w, cause := s.want, s.cause
+	d.mu.Unlock()
+
+	err := l.write(ctx, link, s.cfg, w)
+
+	done := d.now().Mono
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := s.err == ""
+	if err != nil {
+		s.err = err.Error()
+		s.notUntil = done + int64(Repeat)
+		if s.since == 0 {
+			s.since = now
+		}
+		if first {
+			d.log.Error("output not written", "output", s.cfg.Name, "state", w.String(), "unknown", errors.Is(err, drivers.ErrUnknown), "err", err)
+		}
+		return
+	}
+	if !first {
+		d.log.Info("output writes again", "output", s.cfg.Name)
+	}
+	s.err = ""
+	s.written = w
+	if s.want == w { // else a newer demand came meanwhile: it stays pending
+		s.pending = false
+		s.notUntil = done + int64(Repeat)
+		if w == idle {
+			s.since = 0
+		}
+	}
+	if cause != 0 && s.cause == cause {
+		s.last = time.Duration(done - cause)
+		s.worst = max(s.worst, s.last)
+		s.cause = 0
+		d.log.Info("output driven", "output", s.cfg.Name, "state", w.String(), "took_ms", s.last.Milliseconds())
+	}
+}
+
+func (l *Lane) write(ctx context.Context, link drivers.Link, o *config.Output, w want) error {
+	v := o.Idle
+	if w == protective {
+		v = o.Protective
+	}
+	ctx, cancel := context.WithTimeout(ctx, WriteLimit)
+	defer cancel()
+	if err := link.Write(ctx, o.Point, v); err != nil {
+		return fmt.Errorf("write output %s %s: %w", o.Name, o.Point.Address, err)
+	}
+	return nil
+}
+
+// Stop leaves the outputs of an orderly stop: where a demand holds them they
+// stay; else as `davy_dead` declares.
+func (l *Lane) Stop(ctx context.Context, link drivers.Link) {
+	ctx, cancel := context.WithTimeout(ctx, StopLimit)
+	defer cancel()
+	for _, i := range l.outs {
+		l.d.mu.Lock()
+		s := &l.d.outs[i]
+		cfg, w, armed := s.cfg, leave, l.d.armed
+		if s.want != protective {
+			switch cfg.DavyDead {
+			case config.Idle:
+				w = idle
+			case config.Protective:
+				w = protective
+			}
+		}
+		l.d.mu.Unlock()
+		if w == leave || !armed {
+			continue
+		}
+		if err := l.write(ctx, link, cfg, w); err != nil {
+			l.d.log.Error("output not left as declared", "output", cfg.Name, "err", err)
+		}
+	}
+}

@@ -1,0 +1,434 @@
+// Package record takes what the decider says and makes it durable: every
+// event once, and readings by each tag's policy.
+//
+// It promises: Take never waits for the disk. An event is committed as soon as
+// the commit before it is done, together with those that came meanwhile (so
+// within 100 ms of coming on a disk that keeps up); a commit of events carries
+// nothing else, so that it stays small. Readings go at most every Sync, in a
+// transaction of their own. An event that comes again, after a keeper was
+// killed, is known by its serial and dropped; serial and event are one
+// transaction. Events given up by the decider are named by a gap record in the
+// transaction of the event that follows them, so that each is counted once.
+//
+// When the journal does not take anything: events wait here (MaxEvents), then
+// go; readings are thinned, then the oldest go; what went is counted and is a
+// gap record as soon as one can be written. Nothing that was given a number is
+// touched.
+//
+// The plan's tag table is recorded before the first reading that uses it. Once
+// a minute a record of the keeper's own state goes to the stream health.
+//
+// Who owns what: Run is the only caller of the journal's Append; Take, Note and
+// the questions may come from other goroutines.
+//
+// Imports: agent/config, agent/journal, agent/ring, agent/wire, rules, drivers/tag.
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"davy/agent/config"
+	"davy/agent/journal"
+	"davy/agent/ring"
+	"davy/agent/wire"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+// Health is the kind of the records of the stream health: Note is a JSON
+// object with the keeper's own figures.
+const Health rules.Kind = 192
+
+// Limits, each with what happens at it.
+const (
+	MaxEvents   = 16384                 // not yet durable; more: the oldest of the least priority goes, counted
+	MaxReadings = 65536                 // not yet durable; more: the oldest go, counted
+	BatchEvents = 1024                  // of one transaction; more go in the next
+	Gather      = 50 * time.Millisecond // least time between two transactions of events; those that come meanwhile go together
+	ThinEvery   = time.Minute           // while MaxReadings is half full, a reading without a change of quality is kept this often
+	HealthEvery = time.Minute           // a record of the stream health
+	SlowCommit  = 5 * time.Second       // a commit that takes longer counts as stopped
+	FarewellMax = 5 * time.Second       // at the end, for what is still waiting
+	retryFirst  = 100 * time.Millisecond
+	retryLast   = 5 * time.Second
+)
+
+// The causes of gaps that are made here.
+const (
+	CauseRing   = "ring-full"   // the decider had no room while the keeper was slow or away
+	CauseKeeper = "keeper-down" // readings that came while no journal was open
+)
+
+// Options of a Recorder.
+type Options struct {
+	Journal *journal.Journal
+	Plan    *config.Plan
+	Lineage [16]byte
+	Now     func() tag.Stamp
+	Report  func() map[string]any // figures for health records; nil: none
+	Log     *slog.Logger
+}
+
+// Recorder decides what is kept.
+type Recorder struct {
+	o      Options
+	wake   chan struct{} // events wait
+	policy policy
+
+	mu       sync.Mutex
+	events   []wire.Event // waiting, in order
+	seen     uint64       // the last serial taken
+	serial   uint64       // the last serial among the waiting or durable ones
+	durable  uint64
+	readings []tag.Reading
+	lost     []loss
+	beat     tag.Stamp
+	turns    uint64
+	last     ring.Turn // its times and flags only
+	started  int64     // mono of the commit under way; 0 none
+	failing  error
+	failedAt int64
+	lossAt   int64
+	changed  chan struct{}
+}
+
+// loss is what was given up and is not yet named.
+type loss struct {
+	stream   string
+	cause    string
+	count    uint64
+	from, to int64 // wall
+}
+
+// New makes a Recorder whose first record is the plan's tag table.
+func New(o Options) *Recorder {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Recorder{o: o, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+	r.seen = o.Journal.Serial(o.Lineage)
+	r.serial, r.durable = r.seen, r.seen
+	r.policy = newPolicy(o.Plan)
+	r.events = append(r.events, wire.Event{Kind: uint32(ring.TagTable), At: o.Now(), Table: table(o.Plan)})
+	r.poke()
+	return r
+}
+
+func table(p *config.Plan) *wire.Table {
+	t := &wire.Table{Plan: append([]byte(nil), p.Hash[:]...)}
+	for _, x := range p.Tags {
+		if x.ID == 0 {
+			continue
+		}
+		t.Tags = append(t.Tags, wire.TableTag{
+			ID: x.ID, Name: string(x.Name), Unit: x.Unit, Kind: x.Kind, Ranged: x.Ranged, Low: x.Low, High: x.High,
+			TextZh: x.Text.Zh, TextEn: x.Text.En,
+		})
+	}
+	return t
+}
+
+func (r *Recorder) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Take takes a turn. Nothing of t is kept but what its events hold.
+func (r *Recorder) Take(t *ring.Turn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turns++
+	r.beat = t.Now
+	r.last = ring.Turn{Now: t.Now, ClockTrusted: t.ClockTrusted, ClockError: t.ClockError, Armed: t.Armed}
+	for i := range t.Events {
+		e := &t.Events[i]
+		if e.Serial <= r.seen {
+			continue // recorded already, or waiting here
+		}
+		if e.LostFrom > 0 && e.LostFrom < e.Serial {
+			from := max(e.LostFrom, r.seen+1)
+			r.push(gapOf(r.o.Journal.Epoch(), t.Now, loss{wire.EventStream, CauseRing, e.Serial - from, e.LostAt.Wall, e.At.Wall}))
+			r.lossAt = t.Now.Mono
+		}
+		r.seen = e.Serial
+		r.push(event(e))
+	}
+	if n := t.Lost.Readings; n > 0 {
+		r.lose(loss{wire.ReadingStream, CauseRing, n, t.Lost.From.Wall, t.Lost.To.Wall}, t.Now.Mono)
+	}
+	for i := range t.Readings {
+		x := t.Readings[i]
+		switch r.policy.judge(&x, len(r.readings) > MaxReadings/2) {
+		case keep:
+			if len(r.readings) == MaxReadings {
+				r.shorten(MaxReadings/16, t.Now.Mono)
+			}
+			r.readings = append(r.readings, x)
+		case thin:
+			r.lose(loss{wire.ReadingStream, journal.CauseFull, 1, x.Received.Wall, x.Received.Wall}, t.Now.Mono)
+		case skip:
+		}
+	}
+	if len(r.events) > 0 {
+		r.poke()
+	}
+}
+
+// shorten gives up the n oldest readings.
+func (r *Recorder) shorten(n int, mono int64) {
+	r.lose(loss{wire.ReadingStream, journal.CauseFull, uint64(n), r.readings[0].Received.Wall, r.readings[n-1].Received.Wall}, mono)
+	r.readings = append(r.readings[:0], r.readings[n:]...)
+}
+
+// Note records an event of the keeper's own.
+func (r *Recorder) Note(e wire.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.push(e)
+	r.poke()
+}
+
+// Lose records that readings were given up before they came here.
+func (r *Recorder) Lose(cause string, n uint64, from, to int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lose(loss{wire.ReadingStream, cause, n, from, to}, r.o.Now().Mono)
+	r.poke()
+}
+
+// lose adds to what must be named; one entry per stream and cause.
+func (r *Recorder) lose(l loss, mono int64) {
+	r.lossAt = mono
+	for i := range r.lost {
+		if x := &r.lost[i]; x.stream == l.stream && x.cause == l.cause {
+			x.count += l.count
+			x.from, x.to = min(x.from, l.from), max(x.to, l.to)
+			return
+		}
+	}
+	r.lost = append(r.lost, l)
+}
+
+// push queues an event. Where there is no room the oldest of the least
+// priority goes, gaps and the table never.
+func (r *Recorder) push(e wire.Event) {
+	if len(r.events) >= MaxEvents {
+		least := -1
+		for i := range r.events {
+			x := &r.events[i]
+			if x.Gap == nil && x.Table == nil && (least < 0 || x.Priority < r.events[least].Priority) {
+				least = i
+			}
+		}
+		if least >= 0 {
+			w := r.events[least].At.Wall
+			r.lose(loss{wire.EventStream, journal.CauseFull, 1, w, w}, e.At.Mono)
+			r.events = append(r.events[:least], r.events[least+1:]...)
+		}
+	}
+	r.events = append(r.events, e)
+	r.serial = max(r.serial, e.Serial)
+}
+
+func event(e *ring.Event) wire.Event {
+	w := wire.Event{
+		Kind: uint32(e.Kind), At: e.At, Rule: e.Rule, Occurrence: e.Occurrence, Priority: uint32(e.Priority), Tag: e.Tag, Value: e.Value,
+		Quality: e.Quality, Limit: e.Limit, FirstOut: e.FirstOut, Output: e.Output, Who: e.Who, Proved: e.Proved, Note: e.Note, Serial: e.Serial,
+	}
+	for _, v := range e.Votes {
+		w.Votes = append(w.Votes, wire.Vote{
+			Channel: v.Channel, Reason: uint32(v.Reason), Since: v.Since, Quality: v.Quality, Value: v.Value, Last: v.Last,
+		})
+	}
+	return w
+}
+
+func gapOf(epoch wire.Epoch, now tag.Stamp, l loss) wire.Event {
+	return wire.Event{Kind: uint32(ring.GapRecorded), At: now, Gap: &wire.Gap{
+		Stream: l.stream, Epoch: epoch[:], Count: l.count, WallFrom: l.from, WallTo: l.to, Cause: l.cause,
+	}}
+}
+
+// Run commits until ctx ends, and then, for at most FarewellMax, what waits.
+func (r *Recorder) Run(ctx context.Context) error {
+	pause := retryFirst
+	dueReadings := r.o.Now().Mono + int64(r.o.Plan.Journal.Sync)
+	dueHealth := r.o.Now().Mono + int64(HealthEvery)
+	farewell, dueEvents := int64(0), int64(0)
+	for {
+		now := r.o.Now().Mono
+		ending := ctx.Err() != nil
+		if ending && farewell == 0 {
+			farewell = now + int64(FarewellMax)
+		}
+		if now >= dueHealth && !ending {
+			r.health()
+			dueHealth = now + int64(HealthEvery)
+		}
+		var worked bool
+		var err error
+		if now >= dueEvents || ending {
+			if worked, err = r.commitEvents(); worked {
+				dueEvents = now + int64(Gather)
+			}
+		}
+		if err == nil && (now >= dueReadings || ending) && r.tabled() {
+			var some bool
+			some, err = r.commitReadings()
+			worked = worked || some
+			if err == nil {
+				dueReadings = now + int64(r.o.Plan.Journal.Sync)
+			}
+		}
+		if errors.Is(err, journal.ErrClosed) || errors.Is(err, journal.ErrBroken) {
+			return fmt.Errorf("record: %w", err)
+		}
+		wait := min(time.Duration(dueReadings-now), time.Duration(dueHealth-now))
+		if dueEvents > now {
+			wait = min(wait, time.Duration(dueEvents-now))
+		}
+		if err != nil {
+			wait, pause = pause, min(2*pause, retryLast)
+		} else {
+			pause = retryFirst
+		}
+		if ending && (!worked && err == nil || r.o.Now().Mono >= farewell) {
+			if err != nil {
+				return fmt.Errorf("record: %w", err)
+			}
+			return nil
+		}
+		if ending && worked && err == nil {
+			continue
+		}
+		t := time.NewTimer(max(wait, time.Millisecond))
+		select {
+		case <-t.C:
+		case <-r.wakeUnless(err != nil || dueEvents > now):
+		case <-doneUnless(ctx, ending):
+		}
+		t.Stop()
+	}
+}
+
+// wakeUnless keeps new events from hurrying a disk that fails or was just used.
+func (r *Recorder) wakeUnless(not bool) <-chan struct{} {
+	if not {
+		return nil
+	}
+	return r.wake
+}
+
+func doneUnless(ctx context.Context, ending bool) <-chan struct{} {
+	if ending {
+		return nil
+	}
+	return ctx.Done()
+}
+
+// tabled reports whether the tag table of this epoch is durable.
+func (r *Recorder) tabled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.events {
+		if r.events[i].Table != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Recorder) commitEvents() (worked bool, err error) {
+	r.mu.Lock()
+	for _, l := range r.lost {
+		r.push(gapOf(r.o.Journal.Epoch(), r.o.Now(), l))
+	}
+	r.lost = nil
+	n := min(len(r.events), BatchEvents)
+	if n == 0 {
+		r.mu.Unlock()
+		return false, nil
+	}
+	if n > 1 && n < len(r.events) && r.events[n-1].Gap != nil {
+		n-- // a gap goes with the event after it, see ring
+	}
+	batch := journal.Batch{Events: append([]wire.Event(nil), r.events[:n]...), Lineage: r.o.Lineage, Beat: r.beat}
+	for i := range batch.Events {
+		batch.Serial = max(batch.Serial, batch.Events[i].Serial)
+	}
+	if n == len(r.events) {
+		batch.Serial = r.serial // what went for lack of room counts as told of
+	}
+	r.taken(n)
+	r.mu.Unlock()
+	err = r.append(batch)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.events = append(batch.Events, r.events...)
+		return false, err
+	}
+	if batch.Serial > r.durable {
+		r.durable = batch.Serial
+		close(r.changed)
+		r.changed = make(chan struct{})
+	}
+	return true, nil
+}
+
+// taken removes the first n events from the queue: they are in a transaction.
+func (r *Recorder) taken(n int) {
+	rest := copy(r.events, r.events[n:])
+	clear(r.events[rest:])
+	r.events = r.events[:rest]
+}
+
+func (r *Recorder) commitReadings() (worked bool, err error) {
+	r.mu.Lock()
+	batch := journal.Batch{Readings: r.readings, Beat: r.beat}
+	r.readings = nil
+	r.mu.Unlock()
+	if len(batch.Readings) == 0 {
+		return false, nil
+	}
+	err = r.append(batch)
+	if err == nil {
+		return true, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readings = append(batch.Readings, r.readings...)
+	if n := len(r.readings) - MaxReadings; n > 0 {
+		r.shorten(n, r.o.Now().Mono)
+	}
+	return false, err
+}
+
+func (r *Recorder) append(b journal.Batch) error {
+	r.mu.Lock()
+	r.started = r.o.Now().Mono
+	r.mu.Unlock()
+	err := r.o.Journal.Append(b)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	took := r.o.Now().Mono - r.started
+	r.started = 0
+	switch {
+	case err != nil && r.failing == nil:
+		r.failedAt = r.o.Now().Mono
+		r.o.Log.Error("journal takes nothing", "error", err)
+	case err == nil && r.failing != nil:
+		r.o.Log.Info("journal takes records again", "after_s", (r.o.Now().Mono-r.failedAt)/1e9)
+	case err == nil && took > int64(SlowCommit):
+		r.o.Log.Warn("journal commit was slow", "took_ms", took/1e6)
+	}
+	r.failing = err
+	return err
+}

@@ -1,0 +1,748 @@
+package ingest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"davy/agent/evidence"
+	"davy/agent/wire"
+	"davy/cmd/davy-receiver/gate"
+	"davy/cmd/davy-receiver/store"
+	"davy/drivers/tag"
+	"davy/rules"
+)
+
+func key(n byte) ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	seed[0] = n
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+// gw makes what a gateway sends.
+type gw struct {
+	id    string
+	key   ed25519.PrivateKey
+	epoch wire.Epoch
+	heads map[string]wire.Head
+	n     int
+	all   []record
+}
+
+type record struct {
+	epoch     wire.Epoch
+	stream    string
+	number    uint64
+	canonical []byte
+}
+
+func newGW(id string, epoch byte) *gw {
+	return &gw{id: id, key: key(1), epoch: wire.Epoch{epoch}, heads: map[string]wire.Head{}}
+}
+
+func (g *gw) event(kind rules.Kind) wire.Event {
+	g.n++
+	return wire.Event{Kind: uint32(kind), At: tag.Stamp{Wall: int64(g.n) * 1e9, Mono: int64(g.n)}, Rule: fmt.Sprintf("rule-%d", g.n), Occurrence: uint64(g.n), Serial: uint64(g.n)}
+}
+
+func (g *gw) events(n int) wire.Block {
+	var all []wire.Event
+	for range n {
+		all = append(all, g.event(rules.AlarmAcked))
+	}
+	return g.block(wire.EventStream, wire.EncodeEvents(all), all, nil)
+}
+
+func (g *gw) say(all ...wire.Event) wire.Block {
+	return g.block(wire.EventStream, wire.EncodeEvents(all), all, nil)
+}
+
+func (g *gw) readings(n int) wire.Block {
+	var all []tag.Reading
+	for range n {
+		g.n++
+		v, _ := tag.Float64Value(float64(g.n) / 3)
+		all = append(all, tag.Reading{Tag: tag.ID(g.n%7 + 1), Quality: tag.GoodQuality, Value: v, Received: tag.Stamp{Wall: int64(g.n), Mono: int64(g.n)}})
+	}
+	return g.block(wire.ReadingStream, wire.EncodeReadings(all), nil, all)
+}
+
+func (g *gw) block(stream string, body []byte, events []wire.Event, readings []tag.Reading) wire.Block {
+	h := g.heads[stream]
+	b := wire.Block{Stream: stream, First: h.Number + 1, Count: uint32(max(len(events)+len(readings), 1)), Body: body, RootBefore: h.Root}
+	g.heads[stream] = wire.Head{Stream: stream, Number: b.Last(), Root: b.RootAfter()}
+	for i := range events {
+		g.all = append(g.all, record{g.epoch, stream, b.First + uint64(i), events[i].Append(nil)})
+	}
+	for i := range readings {
+		g.all = append(g.all, record{g.epoch, stream, b.First + uint64(i), wire.AppendReading(nil, readings[i])})
+	}
+	return b
+}
+
+func (g *gw) envelope(blocks ...wire.Block) *wire.Envelope {
+	e := &wire.Envelope{Version: wire.Version, Gateway: g.id, Epoch: g.epoch, Blocks: blocks, Plan: make([]byte, 32), Boot: "b"}
+	for _, s := range []string{wire.EventStream, wire.ReadingStream} {
+		if h := g.heads[s]; h.Number > 0 {
+			e.Heads = append(e.Heads, h)
+		}
+	}
+	return e
+}
+
+func (g *gw) message(blocks ...wire.Block) Message { return g.seal(g.envelope(blocks...)) }
+
+func (g *gw) seal(e *wire.Envelope) Message {
+	s := wire.Sign(wire.EnvelopeKind, e.Encode(nil), g.key)
+	return Message{Topic: "davy/1/" + g.id + "/up/event", Payload: s.Encode(nil)}
+}
+
+// bench is a receiver without a broker.
+type bench struct {
+	t        *testing.T
+	dir      string
+	st       *store.Store
+	in       *Ingest
+	receipts []*wire.Receipt
+	acks     int
+	wall     int64
+	down     bool // receipts cannot be sent
+}
+
+func newBench(t *testing.T, gateways ...string) *bench {
+	b := &bench{t: t, dir: t.TempDir(), wall: 1e18}
+	b.open(false)
+	for _, id := range gateways {
+		g := store.Gateway{ID: id, Fingerprint: evidence.Fingerprint(key(1).Public().(ed25519.PublicKey)), Destination: "regulator", Enrolled: 1}
+		if err := b.st.Enroll(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _ = b.st.Close() })
+	return b
+}
+
+func (b *bench) open(drop bool) {
+	st, err := store.Open(b.dir)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.st = st
+	b.in = New(Options{Store: st, Key: key(2), Log: slog.New(slog.DiscardHandler), DropOne: drop,
+		Now: func() time.Time { b.wall += 1e6; return time.Unix(0, b.wall) },
+		Publish: func(_ context.Context, topic string, payload []byte) error {
+			if b.down {
+				return errors.New("down")
+			}
+			s, err := wire.DecodeSigned(payload)
+			if err != nil || !s.Verify(wire.ReceiptKind) {
+				b.t.Errorf("a receipt that is not signed: %v", err)
+				return nil
+			}
+			r, err := wire.DecodeReceipt(s.Body)
+			if err != nil {
+				b.t.Error(err)
+				return nil
+			}
+			if topic != "davy/1/"+r.Gateway+"/receipt" || r.Destination != "regulator" || r.Store != b.st.ID() || r.Version != wire.Version {
+				b.t.Errorf("receipt on %s: %+v", topic, r)
+			}
+			b.receipts = append(b.receipts, r)
+			return nil
+		}})
+}
+
+func (b *bench) reopen() {
+	if err := b.st.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.open(false)
+}
+
+// take gives messages in one batch and returns the receipts for them.
+func (b *bench) take(all ...Message) []*wire.Receipt {
+	b.receipts = nil
+	for i := range all {
+		all[i].Ack = func() { b.acks++ }
+	}
+	b.in.Take(b.t.Context(), all)
+	return b.receipts
+}
+
+// fits fails unless the receipts' last word on a stream is what the gateway has.
+func (b *bench) fits(g *gw, stream string, got []*wire.Receipt) {
+	b.t.Helper()
+	b.upto(g, g.heads[stream], got)
+}
+
+func (b *bench) upto(g *gw, want wire.Head, got []*wire.Receipt) {
+	b.t.Helper()
+	var last wire.Head
+	for _, r := range got {
+		for _, h := range r.Upto {
+			if r.Gateway == g.id && r.Epoch == g.epoch && h.Stream == want.Stream {
+				last = h
+			}
+		}
+	}
+	if last != want {
+		b.t.Errorf("receipt for %s of %s up to %d (root %x), want %d (root %x)", want.Stream, g.id, last.Number, last.Root[:4], want.Number, want.Root[:4])
+	}
+}
+
+func (b *bench) missing() (all []store.Stretch) {
+	b.t.Helper()
+	chains, err := b.st.Chains(b.t.Context(), "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, c := range chains {
+		m, err := b.st.Missing(b.t.Context(), c)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		all = append(all, m...)
+	}
+	return all
+}
+
+func (b *bench) expectMissing(want ...string) {
+	b.t.Helper()
+	var got []string
+	for _, m := range b.missing() {
+		s := fmt.Sprintf("%s %d-%d %s", m.Stream, m.From, m.To, m.State)
+		if m.Cause != "" {
+			s += " " + m.Cause
+		}
+		got = append(got, s)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		b.t.Errorf("missing %q, want %q", got, want)
+	}
+}
+
+func (b *bench) forks() []store.Fork {
+	b.t.Helper()
+	f, err := b.st.Forks(b.t.Context(), "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return f
+}
+
+func (b *bench) losses() []store.Loss {
+	b.t.Helper()
+	l, err := b.st.Losses(b.t.Context(), "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return l
+}
+
+func (b *bench) verdicts() map[string]int64 {
+	b.t.Helper()
+	all, err := b.st.Verdicts(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m := map[string]int64{}
+	for _, v := range all {
+		m[v.Verdict] += v.N
+	}
+	return m
+}
+
+// same fails unless the store's export is that of the records.
+func (b *bench) same(g *gw, records []record) {
+	b.t.Helper()
+	var want wire.Digest
+	for _, s := range []string{wire.EventStream, wire.ReadingStream} {
+		for _, r := range records {
+			if r.stream == s {
+				if err := want.Add(r.epoch, r.stream, r.number, r.canonical); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+		}
+	}
+	got, err := b.st.Digest(b.t.Context(), g.id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if got.Sum() != want.Sum() {
+		b.t.Errorf("the store holds other records than were sent: %d, want %d", got.Count, want.Count)
+	}
+}
+
+func TestInOrder(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	for range 10 {
+		got := b.take(g.message(g.events(3)), g.message(g.readings(50)))
+		b.fits(g, wire.EventStream, got)
+		b.fits(g, wire.ReadingStream, got)
+	}
+	b.expectMissing()
+	b.same(g, g.all)
+	if b.acks != 20 {
+		t.Errorf("%d messages acknowledged to the broker", b.acks)
+	}
+}
+
+// Blocks that come in any order, twice, and with a receiver that is opened
+// anew in between, are stored once and receipted as far as they reach.
+func TestAnyOrderTwice(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	var all []Message
+	for range 6 {
+		all = append(all, g.message(g.events(2)), g.message(g.readings(20)))
+	}
+	got := b.take(all[2], all[4], all[3])
+	for _, r := range got {
+		if len(r.Upto) != 0 {
+			t.Errorf("receipt %+v although number 1 has not come", r.Upto)
+		}
+	}
+	b.reopen()
+	b.expectMissing("event 1-2 unexplained", "reading 1-20 unexplained")
+	b.take(g.message()) // only the heads
+	b.expectMissing("event 1-2 unexplained", "event 7-12 waiting", "reading 1-20 unexplained", "reading 41-120 waiting")
+	for i := len(all) - 1; i >= 0; i-- {
+		got = b.take(all[i])
+	}
+	b.fits(g, wire.EventStream, got)
+	b.fits(g, wire.ReadingStream, got)
+	for _, m := range all {
+		got = b.take(m)
+		b.fits(g, wire.EventStream, got) // a duplicate is answered: its receipt was lost
+	}
+	b.expectMissing()
+	if f := b.forks(); len(f) != 0 {
+		t.Errorf("forks %+v", f)
+	}
+	b.same(g, g.all)
+}
+
+func TestGapRecord(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	m := g.message(g.readings(10))
+	b.take(m)
+	g.readings(30) // given up
+	after := g.heads[wire.ReadingStream]
+	tail := g.readings(5)
+	got := b.take(g.message(tail))
+	b.expectMissing("reading 11-40 unexplained")
+	b.upto(g, wire.Head{Stream: wire.ReadingStream, Number: 10, Root: tail10(m)}, got)
+	e := g.event(0)
+	e.Gap = &wire.Gap{Stream: wire.ReadingStream, From: 11, To: 40, Count: 30, Cause: "size-limit", RootAfter: after.Root[:]}
+	got = b.take(g.message(g.say(e)))
+	b.fits(g, wire.ReadingStream, got)
+	b.expectMissing("reading 11-40 explained size-limit")
+	if f := b.forks(); len(f) != 0 {
+		t.Errorf("forks %+v", f)
+	}
+}
+
+func tail10(m Message) wire.Root {
+	s, _ := wire.DecodeSigned(m.Payload)
+	e, _ := wire.DecodeEnvelope(s.Body)
+	return e.Blocks[len(e.Blocks)-1].RootAfter()
+}
+
+// A gap record of a later epoch explains numbers of an earlier one, and the
+// earlier one gets its receipt.
+func TestGapOfAnotherEpoch(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.events(4)))
+	g.events(6)
+	head := g.heads[wire.EventStream]
+	h := newGW("GW-1", 2)
+	start := h.event(0)
+	start.Start = &wire.Start{Parent: g.epoch[:], ParentHeads: []wire.Head{head}, Version: "1"}
+	gap := h.event(0)
+	gap.Gap = &wire.Gap{Stream: wire.EventStream, Epoch: g.epoch[:], From: 5, To: 10, Count: 6, Cause: "damaged", RootAfter: head.Root[:]}
+	got := b.take(h.message(h.say(start)))
+	b.expectMissing("event 5-10 waiting")
+	got = append(got, b.take(h.message(h.say(gap)))...)
+	b.upto(g, head, got)
+	b.expectMissing("event 5-10 explained damaged")
+	if l := b.losses(); len(l) != 0 {
+		t.Errorf("losses %+v", l)
+	}
+}
+
+func TestFork(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.events(3)))
+	other := newGW("GW-1", 1) // the same epoch from the same beginning: a restored image
+	other.n = 500
+	got := b.take(other.message(other.events(3)))
+	b.fits(g, wire.EventStream, got) // what stands is what came first
+	f := b.forks()
+	if len(f) == 0 || f[0].Kind != "content" || f[0].From != 1 || f[0].To != 3 || f[0].Raw == f[0].Other || f[0].Other == 0 {
+		t.Fatalf("forks %+v", f)
+	}
+	b.same(g, g.all)
+	// The other goes on: it is not held up, and the break in the chain is on record.
+	got = b.take(other.message(other.events(2)))
+	b.fits(other, wire.EventStream, got)
+	kinds := map[string]bool{}
+	for _, f := range b.forks() {
+		kinds[f.Kind] = true
+	}
+	if !kinds["content"] || !kinds["chain"] {
+		t.Errorf("forks %v", kinds)
+	}
+	n := len(b.forks())
+	b.take(other.message())
+	if len(b.forks()) != n {
+		t.Error("the same fork is on record twice")
+	}
+}
+
+func TestLoss(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.events(3)))
+	short := g.heads[wire.EventStream]
+	b.take(g.message(g.events(3)), g.message(g.readings(9)))
+	h := newGW("GW-1", 2)
+	start := h.event(0)
+	start.Start = &wire.Start{Parent: g.epoch[:], ParentHeads: []wire.Head{short}}
+	got := b.take(h.message(h.say(start)))
+	b.fits(h, wire.EventStream, got)
+	l := b.losses()
+	if len(l) != 2 || l[0].Stream+l[1].Stream != "eventreading" || l[0].Receipted != 6 || l[0].Declared != 3 || l[1].Declared != 0 {
+		t.Errorf("losses %+v", l)
+	}
+	// A second child of the same parent: a cloned card.
+	c := newGW("GW-1", 3)
+	start.Start = &wire.Start{Parent: g.epoch[:]}
+	b.take(c.message(c.say(start)))
+	if f := b.forks(); len(f) != 1 || f[0].Kind != "parent" {
+		t.Errorf("forks %+v", f)
+	}
+}
+
+// What cannot be placed is kept and refused, and what follows goes on.
+func TestRefused(t *testing.T) {
+	cases := []struct {
+		name, code string
+		block      func(g *gw) wire.Block
+	}{
+		{"body", store.RefusedBody, func(g *gw) wire.Block { return g.block(wire.ReadingStream, []byte("no zstd"), nil, nil) }},
+		{"count", store.RefusedCount, func(g *gw) wire.Block {
+			return g.block(wire.ReadingStream, wire.EncodeReadings(make([]tag.Reading, 3)), nil, nil)
+		}},
+		{"bomb", store.RefusedBody, func(g *gw) wire.Block {
+			return g.block(wire.EventStream, wire.EncodeEvents([]wire.Event{{Note: string(make([]byte, 9<<20))}}), nil, nil)
+		}},
+		{"stream", store.RefusedStream, func(g *gw) wire.Block { return g.block("gossip", []byte("x"), nil, nil) }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+			bad := c.block(g)
+			got := b.take(g.message(bad))
+			b.fits(g, bad.Stream, got)
+			if len(got) != 1 || len(got[0].Refused) != 1 || got[0].Refused[0] != (wire.Refused{Stream: bad.Stream, From: 1, To: 1, Code: c.code}) {
+				t.Errorf("receipts %+v", got)
+			}
+			b.expectMissing(bad.Stream + " 1-1 refused " + c.code)
+			good := g.message(g.events(2), g.readings(4))
+			got = b.take(good)
+			b.fits(g, wire.EventStream, got)
+			b.fits(g, wire.ReadingStream, got)
+		})
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	b := newBench(t, "GW-1")
+	good := newGW("GW-1", 1)
+	cases := []struct {
+		verdict string
+		m       func() Message
+	}{
+		{gate.NotSigned, func() Message { return Message{Topic: "davy/1/GW-1/up/event", Payload: []byte("\xff\xfe")} }},
+		{gate.BadSignature, func() Message { return Message{Topic: "davy/1/GW-1/up/event", Payload: nil} }},
+		{gate.BadSignature, func() Message { m := good.message(); m.Payload[len(m.Payload)-1] ^= 1; return m }},
+		{gate.NotAnEnvelope, func() Message {
+			s := wire.Sign(wire.EnvelopeKind, []byte("\xff\xff"), key(1))
+			return Message{Topic: "davy/1/GW-1/up/event", Payload: s.Encode(nil)}
+		}},
+		{gate.WrongTopic, func() Message { m := good.message(); m.Topic = "davy/1/GW-9/up/event"; return m }},
+		{gate.WrongTopic, func() Message { m := good.message(); m.Topic = "other/topic"; return m }},
+		{gate.WrongVersion, func() Message { e := good.envelope(); e.Version = 7; return good.seal(e) }},
+		{Unknown, func() Message { g := newGW("GW-2", 1); return g.message(g.events(1)) }},
+		{WrongKey, func() Message { g := newGW("GW-1", 1); g.key = key(9); return g.message(g.events(1)) }},
+	}
+	for _, c := range cases {
+		before := b.verdicts()
+		m := c.m()
+		if got := b.take(m); len(got) != 0 {
+			t.Errorf("%s: answered with %+v", c.verdict, got)
+		}
+		after := b.verdicts()
+		if after[c.verdict] != before[c.verdict]+1 {
+			t.Errorf("%s: counted as %v, before %v", c.verdict, after, before)
+		}
+	}
+	if chains, _ := b.st.Chains(t.Context(), ""); len(chains) != 0 {
+		t.Errorf("rows were made: %+v", chains)
+	}
+	// Enrolled later, its next message is taken.
+	g := newGW("GW-2", 1)
+	if err := b.st.Enroll(t.Context(), store.Gateway{ID: "GW-2", Fingerprint: evidence.Fingerprint(g.key.Public().(ed25519.PublicKey)), Destination: "regulator"}); err != nil {
+		t.Fatal(err)
+	}
+	b.fits(g, wire.EventStream, b.take(g.message(g.events(1))))
+}
+
+// A batch with bad messages in it stores and answers the good ones.
+func TestMixedBatch(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	m1 := g.message(g.events(2))
+	m2 := g.message(g.readings(2))
+	got := b.take(Message{Topic: "x", Payload: []byte("y")}, m1, Message{}, m2, m1)
+	b.fits(g, wire.EventStream, got)
+	b.fits(g, wire.ReadingStream, got)
+	if len(got) != 1 {
+		t.Errorf("%d receipts for one epoch in one batch", len(got))
+	}
+}
+
+// A receipt that could not be sent is made again when the gateway repeats itself.
+func TestReceiptLost(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	m := g.message(g.events(2))
+	b.down = true
+	if got := b.take(m); len(got) != 0 {
+		t.Fatal("sent")
+	}
+	b.down = false
+	b.fits(g, wire.EventStream, b.take(m))
+	b.same(g, g.all)
+}
+
+// A lying receiver receipts an alarm that it does not store: its own store shows it.
+func TestDropOne(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	_ = b.st.Close()
+	b.open(true)
+	g.events(1)
+	g2 := newGW("GW-1", 1)
+	got := b.take(g2.message(g2.events(2), g2.say(g2.event(rules.AlarmRaised), g2.event(rules.AlarmRaised))))
+	b.fits(g2, wire.EventStream, got)
+	b.expectMissing("event 3-3 unexplained")
+	_ = b.st.Close()
+	b.open(true)
+	if b.in.dropped, _ = b.st.Flag(t.Context(), dropFlag); !b.in.dropped {
+		t.Error("the fault is forgotten")
+	}
+	b.take(g2.message(g2.say(g2.event(rules.AlarmRaised))))
+	b.expectMissing("event 3-3 unexplained")
+}
+
+func TestTagTable(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	table := g.event(0)
+	table.Table = &wire.Table{Plan: make([]byte, 32), Tags: []wire.TableTag{{ID: 5, Name: "nh3-1.gas", Unit: "ppm", TextZh: "氨", TextEn: "ammonia"}}}
+	raised := g.event(rules.AlarmRaised)
+	raised.Tag = 5
+	table2 := g.event(0)
+	table2.Table = &wire.Table{Plan: make([]byte, 32), Tags: []wire.TableTag{{ID: 5, Name: "other", Unit: "bar"}}}
+	later := g.event(rules.AlarmRaised)
+	later.Tag = 5
+	b.take(g.message(g.say(table, raised, table2, later)))
+	var names []string
+	err := b.st.Events(t.Context(), "GW-1", []uint32{uint32(rules.AlarmRaised)}, func(e *store.Event) error {
+		if e.Tag == nil {
+			t.Error("no tag")
+			return nil
+		}
+		names = append(names, e.Tag.Name+" "+e.Tag.Unit)
+		return nil
+	})
+	if err != nil || fmt.Sprint(names) != "[nh3-1.gas ppm other bar]" {
+		t.Errorf("%v %v", names, err)
+	}
+}
+
+// The order of arrival is in the store: the first record after a pause.
+func TestArrival(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.readings(10)))
+	b.wall += 7e9
+	r := g.readings(10)
+	e := g.events(2)
+	b.take(g.message(e), g.message(r))
+	p, err := b.st.Pauses(t.Context(), "GW-1", 3*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p) != 1 || p[0].First.Stream != wire.EventStream || p[0].First.Number != 1 || p[0].First.Seq != 11 || p[0].Seconds < 7 || p[0].Backlog[wire.ReadingStream] != 10 || p[0].Backlog[wire.EventStream] != 2 {
+		t.Errorf("pauses %+v", p)
+	}
+	a, err := b.st.FirstAfter(t.Context(), "GW-1", p[0].From)
+	if err != nil || a == nil || a.Stream != wire.EventStream {
+		t.Errorf("first after: %+v %v", a, err)
+	}
+}
+
+// TestKill kills a receiver between COMMIT and receipt, in a process of its
+// own, again and again: what was committed is there once, and the gateway's
+// repetition is answered.
+func TestKill(t *testing.T) {
+	if dir := os.Getenv("DAVY_TEST_KILL_DIR"); dir != "" {
+		child(dir)
+		return
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	if err := b.st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	box := t.TempDir()
+	for round := range 4 {
+		m1, m2 := g.message(g.events(5)), g.message(g.readings(40))
+		for i, m := range []Message{m1, m2} {
+			if err := os.WriteFile(filepath.Join(box, fmt.Sprint(i)), m.Payload, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command(exe, "-test.run=^TestKill$")
+		cmd.Env = append(os.Environ(), "DAVY_TEST_KILL_DIR="+b.dir, "DAVY_TEST_KILL_BOX="+box)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("round %d: the child was not killed: %v\n%s", round, err, out)
+		}
+		b.open(false)
+		b.expectMissing()
+		b.same(g, g.all)
+		got := b.take(m1, m2)
+		b.fits(g, wire.EventStream, got)
+		b.fits(g, wire.ReadingStream, got)
+		b.same(g, g.all)
+		if err := b.st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.open(false)
+}
+
+// child takes the messages in the box in and dies by SIGKILL where it would send the receipt.
+func child(dir string) {
+	st, err := store.Open(dir)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(3)
+	}
+	var batch []Message
+	for i := range 2 {
+		p, err := os.ReadFile(filepath.Join(os.Getenv("DAVY_TEST_KILL_BOX"), fmt.Sprint(i)))
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(3)
+		}
+		batch = append(batch, Message{Topic: "davy/1/GW-1/up/event", Payload: p})
+	}
+	in := New(Options{Store: st, Key: key(2), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Publish: func(context.Context, string, []byte) error {
+			p, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = p.Kill()
+			}
+			select {}
+		}})
+	in.Take(context.Background(), batch)
+	os.Exit(4)
+}
+
+// TestHostile: an enrolled gateway that signs mutilated envelopes, and
+// strangers who send noise, stop nothing of what comes after.
+func TestHostile(t *testing.T) {
+	b := newBench(t, "GW-1", "GW-2")
+	rnd := rand.New(rand.NewPCG(7, 11))
+	evil, good := newGW("GW-1", 1), newGW("GW-2", 2)
+	table := evil.event(0)
+	table.Table = &wire.Table{Tags: []wire.TableTag{{ID: 1, Name: "x", Low: math.NaN(), High: math.Inf(1)}, {ID: 1}}}
+	start := evil.event(0)
+	start.Start = &wire.Start{Parent: make([]byte, 16), ParentHeads: []wire.Head{{Stream: "event", Number: 1 << 60}, {Stream: "\x00"}, {Stream: "reading", Number: 1 << 52}}}
+	gap := evil.event(0)
+	gap.Gap = &wire.Gap{Stream: "reading", From: 1, To: 1 << 62, Count: 1 << 63, RootAfter: []byte{1}}
+	gap2 := evil.event(0)
+	gap2.Gap = &wire.Gap{Stream: "gossip", Epoch: make([]byte, 16), From: 3, To: 2}
+	gap3 := evil.event(0)
+	gap3.Gap = &wire.Gap{Stream: "event", From: 1, To: 1 << 40}
+	odd := evil.event(rules.AlarmRaised)
+	odd.Limit, odd.Rule, odd.Occurrence, odd.Serial, odd.Tag = math.NaN(), "a\x00b'--", 1<<63, 1<<63, 1<<31
+	var seeds [][]byte
+	for _, e := range []*wire.Envelope{evil.envelope(evil.say(start, table)), evil.envelope(evil.say(gap, gap2, odd)), evil.envelope(evil.readings(9), evil.say(gap3)),
+		evil.envelope(evil.block(string(make([]byte, 100)), nil, nil, nil), evil.block("", nil, nil, nil)),
+		evil.envelope(wire.Block{Stream: "event", First: 1 << 63, Count: 9}, wire.Block{Stream: "reading", First: 1<<53 - 2, Count: 9, Body: wire.EncodeReadings(make([]tag.Reading, 9))})} {
+		seeds = append(seeds, e.Encode(nil))
+	}
+	rounds := int(300 * scale(t))
+	for n := range rounds {
+		var batch []Message
+		for range 4 {
+			p := append([]byte(nil), seeds[rnd.IntN(len(seeds))]...)
+			for range rnd.IntN(4) {
+				p[rnd.IntN(len(p))] = byte(rnd.Uint32())
+			}
+			if rnd.IntN(8) == 0 {
+				p = p[:rnd.IntN(len(p))]
+			}
+			s := wire.Sign(wire.EnvelopeKind, p, key(1))
+			m := Message{Topic: "davy/1/GW-1/up/event", Payload: s.Encode(nil)}
+			if rnd.IntN(8) == 0 {
+				m.Payload = p
+			}
+			batch = append(batch, m)
+		}
+		if n%10 == 0 {
+			batch = append(batch, good.message(good.events(1), good.readings(3)))
+		}
+		got := b.take(batch...)
+		if n%10 == 0 {
+			b.fits(good, wire.EventStream, got)
+			b.fits(good, wire.ReadingStream, got)
+		}
+	}
+	if n := b.in.Counts().Failed.Load(); n != 0 {
+		t.Errorf("the database refused %d batches", n)
+	}
+	b.same(good, good.all)
+	if _, err := b.st.Digest(t.Context(), "GW-1"); err != nil {
+		t.Error(err)
+	}
+	for range b.missing() {
+		break
+	}
+}
+
+// scale is how much of the randomised work is done (DAVY_TEST_SCALE; 1 on this machine's own processor).
+func scale(t *testing.T) float64 {
+	s := os.Getenv("DAVY_TEST_SCALE")
+	if s == "" {
+		return 1
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatalf("DAVY_TEST_SCALE: %v", err)
+	}
+	return f
+}

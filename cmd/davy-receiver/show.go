@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"davy/agent/cli"
+	"davy/agent/i18n"
+	"davy/agent/wire"
+	"davy/cmd/davy-receiver/store"
+)
+
+// openStore opens the database for a command beside a running receiver.
+func openStore(c *cli.Call, make bool) (*store.Store, error) {
+	dir := c.Flag("db")
+	if make {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return nil, err
+		}
+		return store.Beside(dir, true)
+	}
+	st, err := store.Beside(dir, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &cli.Error{Exit: cli.Failed, Key: "davy-receiver.no-db", Args: i18n.Args{"dir": dir}, Hint: "davy-receiver.no-db.hint"}
+	}
+	return st, err
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// when shows an instant to a person.
+func when(ns int64) string {
+	if ns == 0 {
+		return "-"
+	}
+	return time.Unix(0, ns).Format("2006-01-02 15:04:05.000")
+}
+
+// table prints rows in columns, by the width that characters have on a screen.
+func table(w io.Writer, rows [][]string) {
+	var width []int
+	for _, r := range rows {
+		for i, s := range r {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], i18n.Width(s))
+		}
+	}
+	for _, r := range rows {
+		var b strings.Builder
+		for i, s := range r {
+			if i == len(r)-1 {
+				b.WriteString(s)
+				break
+			}
+			b.WriteString(i18n.Pad(s, width[i]+2))
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+}
+
+func head(l i18n.Lang, keys ...string) []string {
+	row := make([]string, len(keys))
+	for i, k := range keys {
+		row[i] = l.Text("davy-receiver.column."+k, nil)
+	}
+	return row
+}
+
+// enroll enters a gateway by the fingerprint of its key.
+func enroll(ctx context.Context, c *cli.Call) error {
+	id, print := c.Args[0], c.Args[1]
+	if !validID(id) {
+		return cli.Usage("davy-receiver.bad-gateway", i18n.Args{"id": id})
+	}
+	if !validFingerprint(print) {
+		return &cli.Error{Exit: cli.Wrong, Key: "davy-receiver.bad-fingerprint", Args: i18n.Args{"value": print}, Hint: "davy-receiver.bad-fingerprint.hint"}
+	}
+	st, err := openStore(c, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	g := store.Gateway{ID: id, Fingerprint: print, Destination: c.Flag("destination"), Enrolled: time.Now().UnixNano()}
+	if err := st.Enroll(ctx, g); err != nil {
+		return err
+	}
+	c.Say("davy-receiver.enrolled", i18n.Args{"id": id, "fingerprint": print})
+	return nil
+}
+
+// validID reports whether an id may be a topic level: A-Z a-z 0-9 -.
+func validID(id string) bool {
+	for _, r := range id {
+		if !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 64
+}
+
+// validFingerprint reports whether s can be a fingerprint: 52 of A-Z 2-7,
+// however grouped.
+func validFingerprint(s string) bool {
+	n := 0
+	for _, r := range strings.ToUpper(s) {
+		switch {
+		case r >= 'A' && r <= 'Z' || r >= '2' && r <= '7':
+			n++
+		case r != '-' && r != ' ':
+			return false
+		}
+	}
+	return n == 52
+}
+
+type gatewayLine struct {
+	ID          string `json:"id"`
+	Fingerprint string `json:"fingerprint"`
+	Destination string `json:"destination,omitempty"`
+	Enrolled    int64  `json:"enrolled"`
+	Heard       int64  `json:"heard"`
+	Armed       bool   `json:"outputs_armed"`
+	Clock       bool   `json:"clock_trusted"`
+	Receipts    int64  `json:"receipts"`
+}
+
+// gateways lists who is enrolled, and who sent without being it.
+func gateways(ctx context.Context, c *cli.Call) error {
+	st, err := openStore(c, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	all, err := st.Gateways(ctx)
+	if err != nil {
+		return err
+	}
+	lines := []gatewayLine{}
+	for _, g := range all {
+		n, _, err := st.ReceiptCount(ctx, g.ID)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, gatewayLine{g.ID, g.Fingerprint, g.Destination, g.Enrolled, g.Heard, g.Armed, g.ClockTrusted, n})
+	}
+	strangers, err := st.Verdicts(ctx)
+	if err != nil {
+		return err
+	}
+	if strangers == nil {
+		strangers = []store.Verdict{}
+	}
+	if c.JSON {
+		return printJSON(c.Out, map[string]any{"gateways": lines, "strangers": strangers})
+	}
+	rows := [][]string{head(c.Lang, "gateway", "fingerprint", "heard", "outputs", "clock", "receipts")}
+	for _, g := range lines {
+		rows = append(rows, []string{g.ID, g.Fingerprint, when(g.Heard), c.Lang.Text(pick(g.Armed, "davy-receiver.armed", "davy-receiver.disarmed"), nil),
+			c.Lang.Text(pick(g.Clock, "davy-receiver.trusted", "davy-receiver.untrusted"), nil), fmt.Sprint(g.Receipts)})
+	}
+	table(c.Out, rows)
+	for _, v := range strangers {
+		c.Say("davy-receiver.stranger", i18n.Args{"n": v.N, "gateway": v.Gateway, "verdict": i18n.Key("davy-receiver.verdict." + v.Verdict)})
+	}
+	return nil
+}
+
+func pick(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// gaps lists every number that has no row, and what does not fit together.
+func gaps(ctx context.Context, c *cli.Call) error {
+	st, err := openStore(c, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	gateway := ""
+	if len(c.Args) > 0 {
+		gateway = c.Args[0]
+	}
+	missing, forks, losses := []store.Stretch{}, []store.Fork{}, []store.Loss{}
+	chains, err := st.Chains(ctx, gateway)
+	if err != nil {
+		return err
+	}
+	bad := false
+	for _, ch := range chains {
+		m, err := st.Missing(ctx, ch)
+		if err != nil {
+			return err
+		}
+		for _, x := range m {
+			bad = bad || x.State != store.Explained
+		}
+		missing = append(missing, m...)
+	}
+	f, err := st.Forks(ctx, gateway)
+	if err != nil {
+		return err
+	}
+	forks = append(forks, f...)
+	l, err := st.Losses(ctx, gateway)
+	if err != nil {
+		return err
+	}
+	losses = append(losses, l...)
+	bad = bad || len(forks) > 0 || len(losses) > 0
+	switch {
+	case c.JSON:
+		if err := printJSON(c.Out, map[string]any{"missing": missing, "forks": forks, "losses": losses}); err != nil {
+			return err
+		}
+	case len(missing)+len(forks)+len(losses) == 0:
+		c.Say("davy-receiver.no-gaps", nil)
+	default:
+		sayGaps(c, missing, forks, losses)
+	}
+	if bad && c.Set("check") {
+		return cli.Quiet(cli.Failed)
+	}
+	return nil
+}
+
+func sayGaps(c *cli.Call, missing []store.Stretch, forks []store.Fork, losses []store.Loss) {
+	rows := [][]string{head(c.Lang, "gateway", "epoch", "stream", "numbers", "what")}
+	span := func(from, to uint64) string {
+		if from == to {
+			return fmt.Sprint(from)
+		}
+		return fmt.Sprintf("%d..%d", from, to)
+	}
+	for _, m := range missing {
+		text := c.Lang.Text("davy-receiver.gap."+m.State, i18n.Args{"cause": m.Cause})
+		rows = append(rows, []string{m.Gateway, m.Epoch[:8], m.Stream, span(m.From, m.To), text})
+	}
+	for _, f := range forks {
+		text := c.Lang.Text("davy-receiver.fork."+f.Kind, i18n.Args{"raw": f.Raw, "other": f.Other})
+		rows = append(rows, []string{f.Gateway, f.Epoch[:8], f.Stream, span(f.From, f.To), text})
+	}
+	for _, l := range losses {
+		text := c.Lang.Text("davy-receiver.loss", i18n.Args{"parent": l.Parent[:8], "receipted": l.Receipted, "declared": l.Declared})
+		rows = append(rows, []string{l.Gateway, l.Epoch[:8], l.Stream, span(l.Declared+1, l.Receipted), text})
+	}
+	table(c.Out, rows)
+}
+
+// export prints the hash of everything stored of a gateway.
+func export(ctx context.Context, c *cli.Call) error {
+	st, err := openStore(c, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	d, err := st.Digest(ctx, c.Args[0])
+	if err != nil {
+		return err
+	}
+	sum := d.Sum()
+	if c.JSON {
+		return printJSON(c.Out, map[string]any{"gateway": c.Args[0], "records": d.Count, "sha256": hex.EncodeToString(sum[:])})
+	}
+	c.Say("davy-receiver.exported", i18n.Args{"gateway": c.Args[0], "records": d.Count, "sum": hex.EncodeToString(sum[:])})
+	return nil
+}
+
+// showKey prints the receiver's public key as a site file takes it.
+func showKey(_ context.Context, c *cli.Call) error {
+	if c.Args[0] != "show" {
+		return cli.Usage("cli.arguments", i18n.Args{"command": "davy-receiver key", "args": i18n.Key("davy-receiver.key.args")})
+	}
+	key, err := openKey(c)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(c.Out, map[string]any{"key": publicKey(key)})
+	}
+	_, err = fmt.Fprintln(c.Out, publicKey(key))
+	return err
+}
+
+var streams = []string{wire.EventStream, wire.ReadingStream, wire.HealthStream}

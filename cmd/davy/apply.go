@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"davy/agent"
+	"davy/agent/accept"
+	"davy/agent/cli"
+	"davy/agent/config"
+	"davy/agent/control"
+	"davy/agent/i18n"
+	"davy/agent/latch"
+	"davy/agent/operate"
+)
+
+// apply makes a site live: everything compiled, the difference shown, the
+// stories run, a person and a reason named. It is the only way.
+func apply(c *cli.Call) error {
+	if strings.TrimSpace(c.Flag("reason")) == "" {
+		return cli.Usage("davy.needs-reason", i18n.Args{"command": "apply"})
+	}
+	state := c.Flag("state")
+	bundle, plan, problems, err := site(c, c.Args[0])
+	if err != nil {
+		return err
+	}
+	if err := problems.Write(c.Err, c.Lang, bundle); err != nil {
+		return err
+	}
+	if plan == nil {
+		return cli.Quiet(cli.Wrong)
+	}
+	report := agent.RunStories(plan)
+	if err := writeStories(c, plan, report); err != nil {
+		return err
+	}
+	if !report.OK() {
+		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.red"}
+	}
+	old, err := previous(state)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.Bundle.Hash() == bundle.Hash() {
+		c.Say("davy.apply.same", i18n.Args{"hash": old.Hash[:12]})
+		return nil
+	}
+	allowed := strings.Split(c.Flag("drop"), ",")
+	if err := mayDrop(c, old, plan, allowed); err != nil {
+		return err
+	}
+	if err := showDifference(c, old, bundle); err != nil {
+		return err
+	}
+	if !c.Set("yes") && !confirmed(c) {
+		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.not-confirmed"}
+	}
+	dir, err := filepath.Abs(c.Args[0])
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(state, 0o750); err != nil {
+		return &cli.Error{Exit: cli.Failed, Key: "davy.state", Args: i18n.Args{"state": state}, Cause: err, Hint: "davy.hint.state"}
+	}
+	if err := firstLatch(state, plan, old == nil); err != nil {
+		return err
+	}
+	a := &accept.Acceptance{Bundle: bundle.Encode(), Dir: dir, Who: person(), Reason: c.Flag("reason"), At: time.Now().UTC(),
+		Version: version, Verdict: fmt.Sprintf("passed %d", len(plan.Stories))}
+	if err := accept.Save(state, a); err != nil {
+		return err
+	}
+	return live(c, a, allowed)
+}
+
+// previous returns the accepted site, nil if there is none yet. One that this
+// version cannot compile is an error only for the comparison: it is replaced.
+func previous(state string) (*agent.Accepted, error) {
+	old, err := agent.LoadAccepted(state, driverSet())
+	if errors.Is(err, accept.ErrNone) || errors.Is(err, agent.ErrNotCompiled) {
+		return nil, nil
+	}
+	return old, err
+}
+
+// mayDrop refuses to drop a rule that stands, unless it was named.
+func mayDrop(c *cli.Call, old *agent.Accepted, plan *config.Plan, allowed []string) error {
+	if old == nil {
+		return nil
+	}
+	dropped := config.DroppedRules(old.Plan, plan)
+	if len(dropped) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), viewWait)
+	defer cancel()
+	var standing []string
+	v, err := client(c).View(ctx, operate.Status)
+	switch {
+	case err == nil:
+		standing = agent.Standing(v, dropped)
+	case errors.Is(err, operate.ErrNotRunning):
+		if standing, err = agent.Latched(c.Flag("state"), old.Plan, dropped); err != nil {
+			return err
+		}
+	default:
+		return socketError(c, err)
+	}
+	for _, name := range standing {
+		if !slices.Contains(allowed, name) {
+			return &cli.Error{Exit: cli.Failed, Key: "davy.apply.standing", Args: i18n.Args{"rule": name}, Hint: "davy.hint.standing"}
+		}
+	}
+	return nil
+}
+
+func showDifference(c *cli.Call, old *agent.Accepted, bundle *config.Bundle) error {
+	if old == nil {
+		c.Say("davy.apply.first", nil)
+		return nil
+	}
+	c.Say("davy.apply.difference", i18n.Args{"hash": old.Hash[:12], "person": old.Who, "at": old.At.Local().Format("2006-01-02 15:04:05"), "reason": old.Reason})
+	_, err := fmt.Fprint(c.Out, config.Diff(old.Bundle, bundle))
+	return err
+}
+
+// confirmed asks the person at the keyboard.
+func confirmed(c *cli.Call) bool {
+	fmt.Fprint(c.Out, c.Lang.Text("davy.apply.confirm", i18n.Args{"person": person()})+" ")
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && line == "" {
+		fmt.Fprintln(c.Out)
+		return false
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes" || answer == "是"
+}
+
+// firstLatch makes the latch file of a first installation, so that a missing
+// one is always a loss from then on.
+func firstLatch(state string, plan *config.Plan, first bool) error {
+	if !first {
+		return nil
+	}
+	m := control.Memory{Lineage: agent.NewLineage(), Armed: plan.Gateway.Armed}
+	err := latch.Create(filepath.Join(state, agent.LatchName), m.Append(nil))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// live tells the running agent, if there is one.
+func live(c *cli.Call, a *accept.Acceptance, allowed []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), operate.ReloadWait)
+	defer cancel()
+	args := i18n.Args{"hash": a.Hash[:12], "person": a.Who}
+	_, err := client(c).Do(ctx, operate.Command{Do: operate.Reload, Plan: a.Hash, Names: allowed})
+	if errors.Is(err, operate.ErrNotRunning) {
+		c.Say("davy.apply.next-start", args)
+		return nil
+	}
+	if err != nil {
+		return socketError(c, err)
+	}
+	c.Say("davy.apply.live", args)
+	return nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"davy/agent/cli"
+	"davy/agent/config"
+	"davy/agent/i18n"
+	"davy/drivers"
+	"davy/drivers/modbus"
+	"davy/drivers/sim"
+	firmware "davy/firmware-configs"
+	"davy/rules"
+)
+
+const defaultState = "/var/lib/davy"
+
+// driverSet is every protocol that this binary speaks.
+func driverSet() drivers.Set {
+	return drivers.Set{"modbus-tcp": modbus.TCP{}, "sim": &sim.Driver{}}
+}
+
+// person is who the operating system says is at the keyboard: claimed, not proved.
+func person() string {
+	name := "uid:" + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	if by := os.Getenv("SUDO_USER"); by != "" && by != name {
+		name += " (" + by + ")"
+	}
+	return name
+}
+
+// site reads and compiles a site directory; problems are printed, in full.
+func site(c *cli.Call, dir string) (*config.Bundle, *config.Plan, config.Problems, error) {
+	abs, err := filepath.Abs(dir)
+	if err == nil {
+		var info os.FileInfo
+		if info, err = os.Stat(abs); err == nil && !info.IsDir() {
+			return nil, nil, nil, &cli.Error{Exit: cli.Wrong, Key: "davy.site.not-dir", Args: i18n.Args{"dir": dir}, Hint: "davy.hint.site"}
+		}
+	}
+	if err != nil {
+		return nil, nil, nil, &cli.Error{Exit: cli.Wrong, Key: "davy.site.none", Args: i18n.Args{"dir": dir}, Hint: "davy.hint.site"}
+	}
+	bundle, problems := config.ReadSite(os.DirFS(abs), ".", firmware.Devices)
+	var plan *config.Plan
+	if bundle != nil {
+		var more config.Problems
+		plan, more = config.Compile(bundle, driverSet())
+		problems = append(problems, more...)
+	}
+	return bundle, plan, problems, nil
+}
+
+// logger writes JSON to standard error, where systemd's journal takes it.
+func logger(c *cli.Call) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Flag("log-level"))); err != nil {
+		return nil, cli.Usage("davy.log-level", i18n.Args{"value": c.Flag("log-level")})
+	}
+	return slog.New(slog.NewJSONHandler(c.Err, &slog.HandlerOptions{Level: level})), nil
+}
+
+func socketPath(c *cli.Call) string { return filepath.Join(c.Flag("state"), "davy.sock") }
+
+// words shows a text of the rules in the person's language.
+type words rules.Text
+
+// In implements i18n.Texter.
+func (w words) In(l i18n.Lang) string {
+	if l == i18n.Zh && w.Zh != "" || w.En == "" {
+		return w.Zh
+	}
+	return w.En
+}
+
+func text(t rules.Text) words { return words(t) }

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"davy/agent/cli"
+	"davy/agent/keep"
+	"davy/agent/supervise"
+)
+
+// keepCommand is the recording process. It is started by `davy run` with a
+// socket on fd 3 and ends when that does; a Ctrl-C at the terminal is for the
+// decider, which ends it in order.
+func keepCommand(c *cli.Call) error {
+	log, err := logger(c)
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(log)
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
+	conn, err := supervise.Parent()
+	if err != nil {
+		return &cli.Error{Exit: cli.Wrong, Key: "davy.keep.child", Cause: err}
+	}
+	return keep.Serve(context.Background(), conn, keep.Options{Drivers: driverSet(), Log: log.With("process", "keep")})
+}

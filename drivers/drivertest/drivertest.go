@@ -1,0 +1,419 @@
+// Package drivertest is the contract of a driver as a suite.
+//
+// A Rig is a driver with a device that can be mistreated and that knows from
+// outside what each point held, and when. Check holds the driver to its
+// promise under every fault of the rig and returns what it broke; Run fails a
+// test with that. The promise:
+//
+//   - a reading called good is what this point held at some instant of its request;
+//   - every point gets a reading, in order, whatever happens, and in time;
+//   - one point that the device lacks spoils no other;
+//   - when a fault is over, everything is good again without help;
+//   - a cancelled context ends a request at once;
+//   - only what may be written is written, and a write without an answer is unknown.
+//
+// Nothing is expected of a single request by the clock, only of what comes in
+// the end: the suite may run on a slow machine, or in a synctest bubble.
+//
+// Imports: drivers, drivers/tag.
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/tag"
+)
+
+// Fault is one way in which the rig's device misbehaves.
+type Fault struct {
+	Name  string
+	Begin func()
+	Good  bool // an odd but right answer: every point must come good all the same
+}
+
+// Rig is a driver under test with its device. Its functions may be called
+// while a request runs.
+type Rig struct {
+	Driver drivers.Driver
+	Config drivers.LinkConfig // Timeout is the one that late answers miss
+	Points []drivers.Point    // no two hold the same value at any time
+	Change func(i int)        // gives point i a value that no point held before
+	Heal   func()             // ends every fault, and what is lacking
+	Faults []Fault
+	Lack   []func(i int)     // ways in which point i is not there
+	Chaos  func(seed uint64) // a fault for each answer as the seed has it; nil: none
+	// Held reports whether point i held v at some instant of [from, to], by Config.Now.
+	Held func(i int, v tag.Value, from, to tag.Stamp) bool
+	// Silence makes the device answer nothing, and do what it is told if done is true.
+	Silence func(done bool)
+	// Write is a point that may be written; Written returns what the device has there.
+	Write   drivers.Point
+	Written func() tag.Value
+	// Recover is how long a recovery may take; 0 is 20 s.
+	Recover time.Duration
+}
+
+// Violation is a promise that was broken.
+type Violation struct {
+	Kind  string // one of the kinds below
+	Fault string // while or after which fault
+	Text  string
+}
+
+// The kinds of violations.
+const (
+	Wrong    = "wrong"    // a good reading that the point did not hold
+	Missing  = "missing"  // a point without its reading
+	Late     = "late"     // a request that went on after its time
+	Stuck    = "stuck"    // no recovery
+	Panic    = "panic"    // the driver panicked
+	Spoilt   = "spoilt"   // a point that suffers from its neighbour
+	Unsafe   = "unsafe"   // a write that should not be, or is called done and is not
+	Planning = "planning" // a point in no request, or in two
+)
+
+func (v Violation) String() string { return fmt.Sprintf("%s (%s): %s", v.Kind, v.Fault, v.Text) }
+
+// rounds is how often everything is read under one fault; chaos rounds how often under a seed.
+const (
+	rounds      = 3
+	chaosRounds = 40
+	// grace is what a request may take beyond its time on a busy machine.
+	grace = 2 * time.Second
+)
+
+// Run fails t with every violation.
+func Run(t *testing.T, r *Rig) {
+	t.Helper()
+	for _, v := range Check(t.Context(), r, 1) {
+		t.Error(v)
+	}
+}
+
+// Check runs the whole contract and returns what was broken. It ends early
+// when the link does not recover: what comes after would only say so again.
+func Check(ctx context.Context, r *Rig, seed uint64) []Violation {
+	c := &check{Rig: r, ctx: ctx, seed: seed, fault: "none", index: map[tag.ID]int{}}
+	c.Heal()
+	c.plan()
+	if len(c.found) > 0 {
+		return c.found
+	}
+	c.open(c.Config)
+	defer func() { c.close() }()
+	for _, part := range []func(){c.recovers, c.faults, c.lacks, c.chaos, c.cancels, c.writes} {
+		if part(); c.stuck {
+			break
+		}
+	}
+	return c.found
+}
+
+// faults goes through the rig's faults, each with its recovery.
+func (c *check) faults() {
+	for _, f := range c.Faults {
+		if c.stuck {
+			return
+		}
+		c.fault = f.Name
+		f.Begin()
+		if f.Good {
+			c.recovers()
+		} else {
+			for range rounds {
+				c.readAll()
+			}
+		}
+		c.Heal()
+		c.recovers()
+	}
+}
+
+// lacks takes single points away in every way the rig knows.
+func (c *check) lacks() {
+	for way, lack := range c.Lack {
+		for _, i := range []int{0, len(c.Points) / 2, len(c.Points) - 1} {
+			c.fault = fmt.Sprintf("lack %d of point %d", way, i)
+			lack(i)
+			c.spares(i)
+			c.Heal()
+			c.close()
+			c.open(c.Config) // a link may leave a refused point alone for a while
+			c.recovers()
+		}
+	}
+}
+
+// chaos reads while a seed chooses the fault of each answer.
+func (c *check) chaos() {
+	if c.Chaos == nil {
+		return
+	}
+	c.fault = fmt.Sprintf("chaos, seed %d", c.seed)
+	c.Chaos(c.seed)
+	for range chaosRounds {
+		c.readAll()
+	}
+	c.Heal()
+	c.close()
+	c.open(c.Config)
+	c.recovers()
+}
+
+// check is one run of the suite.
+type check struct {
+	*Rig
+	ctx      context.Context
+	seed     uint64
+	stuck    bool
+	link     drivers.Link
+	requests []drivers.Request
+	index    map[tag.ID]int
+	fault    string
+	found    []Violation
+	turn     int
+}
+
+func (c *check) violation(kind, format string, args ...any) {
+	if v := (Violation{kind, c.fault, fmt.Sprintf(format, args...)}); !slices.Contains(c.found, v) {
+		c.found = append(c.found, v)
+	}
+}
+
+func (c *check) open(cfg drivers.LinkConfig) {
+	link, err := c.Driver.Open(c.ctx, cfg)
+	if err != nil {
+		c.violation(Stuck, "open: %v", err)
+		return
+	}
+	c.link = link
+}
+
+func (c *check) close() {
+	if c.link != nil {
+		if err := c.link.Close(); err != nil {
+			c.violation(Stuck, "close: %v", err)
+		}
+	}
+}
+
+// plan sees to it that every point lies in exactly one request.
+func (c *check) plan() {
+	for i, p := range c.Points {
+		c.index[p.Tag] = i
+	}
+	var err error
+	if c.requests, err = c.Driver.Plan(c.Points); err != nil {
+		c.violation(Planning, "%v", err)
+		return
+	}
+	seen := map[tag.ID]int{}
+	for _, q := range c.requests {
+		if len(q.Points()) == 0 || q.String() == "" || q.Cost() < 0 {
+			c.violation(Planning, "request %q has %d points and costs %v", q, len(q.Points()), q.Cost())
+		}
+		for _, p := range q.Points() {
+			seen[p.Tag]++
+		}
+	}
+	for _, p := range c.Points {
+		if seen[p.Tag] != 1 {
+			c.violation(Planning, "%s lies in %d requests", p.Name, seen[p.Tag])
+		}
+	}
+}
+
+// read asks one request and checks the readings; the qualities are returned by point.
+func (c *check) read(ctx context.Context, q drivers.Request, into map[int]tag.Reading) {
+	defer func() {
+		if e := recover(); e != nil {
+			c.violation(Panic, "%v", e)
+		}
+	}()
+	points := q.Points()
+	dst := []tag.Reading{{Tag: 1 << 30}}
+	from := c.Config.Now()
+	dst, err := c.link.Read(ctx, q, dst)
+	to := c.Config.Now()
+	if took, most := time.Duration(to.Mono-from.Mono), c.Config.Timeout*time.Duration(1+len(points))+grace; took > most {
+		c.violation(Late, "%s took %v, more than %v", q, took, most)
+	}
+	if len(dst) != 1+len(points) || dst[0].Tag != 1<<30 {
+		c.violation(Missing, "%s: %d readings for %d points (%v)", q, len(dst)-1, len(points), err)
+		return
+	}
+	for n, got := range dst[1:] {
+		i := c.index[points[n].Tag]
+		if got.Tag != points[n].Tag {
+			c.violation(Missing, "%s: reading %d is of tag %d, not %d", q, n, got.Tag, points[n].Tag)
+			continue
+		}
+		if !got.Quality.Valid() {
+			c.violation(Wrong, "%s has a quality that is none: %#x", points[n].Name, uint32(got.Quality))
+		}
+		if !got.Quality.Bad() && !c.Held(i, got.Value, from, to) {
+			c.violation(Wrong, "%s was read as %v, which it did not hold", points[n].Name, got.Value)
+		}
+		into[i] = got
+	}
+}
+
+// readAll reads every request once, with points changing in between.
+func (c *check) readAll() map[int]tag.Reading {
+	got := map[int]tag.Reading{}
+	for _, q := range c.requests {
+		c.turn++
+		c.Change(c.turn % len(c.Points))
+		c.read(c.ctx, q, got)
+	}
+	return got
+}
+
+// until reads until ok holds of one round, and reports whether it came to that.
+func (c *check) until(ok func(map[int]tag.Reading) bool) (map[int]tag.Reading, bool) {
+	most := c.Recover
+	if most == 0 {
+		most = 20 * time.Second
+	}
+	for end := time.Now().Add(most); ; {
+		got := c.readAll()
+		if ok(got) {
+			return got, true
+		}
+		if time.Now().After(end) || c.ctx.Err() != nil {
+			return got, false
+		}
+		pause(c.ctx, 10*time.Millisecond)
+	}
+}
+
+// recovers reads until every point is good in one round, and again when what
+// was still under way has come.
+func (c *check) recovers() {
+	all := func(got map[int]tag.Reading) bool { return len(goods(got)) == len(c.Points) }
+	got, ok := c.until(all)
+	if ok {
+		pause(c.ctx, 2*c.Config.Timeout)
+		got, ok = c.until(all)
+	}
+	if !ok {
+		c.stuck = true
+		for i, p := range c.Points {
+			if !got[i].Quality.Good() {
+				c.violation(Stuck, "%s does not come good", p.Name)
+				return
+			}
+		}
+	}
+}
+
+// spares reads until every point but the one that lacks is good, and stays so.
+func (c *check) spares(lacking int) {
+	ok := func(got map[int]tag.Reading) bool {
+		for i := range c.Points {
+			if got[i].Quality.Good() == (i == lacking) {
+				return false
+			}
+		}
+		return true
+	}
+	if got, came := c.until(ok); !came {
+		c.violation(Spoilt, "of %d points %v are good", len(c.Points), goods(got))
+		return
+	}
+	if got := c.readAll(); got[lacking].Quality.Good() {
+		c.violation(Wrong, "%s is good and not there", c.Points[lacking].Name)
+	}
+}
+
+func goods(got map[int]tag.Reading) (out []int) {
+	for i, r := range got {
+		if r.Quality.Good() {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// cancels sees to it that a cancelled context ends a request, with bad readings.
+func (c *check) cancels() {
+	c.fault = "cancelled"
+	c.close()
+	patient := c.Config
+	patient.Timeout = 4 * time.Second
+	c.open(patient)
+	c.recovers()
+	c.Silence(false)
+	ctx, cancel := context.WithCancel(c.ctx)
+	time.AfterFunc(c.Config.Timeout, cancel)
+	from := time.Now()
+	got := map[int]tag.Reading{}
+	c.read(ctx, c.requests[0], got)
+	if took := time.Since(from); took > patient.Timeout/2 {
+		c.violation(Late, "a cancelled request went on for %v", took)
+	}
+	if len(got) != len(c.requests[0].Points()) || len(goods(got)) > 0 {
+		c.violation(Missing, "a cancelled request gave %d readings, good %v", len(got), goods(got))
+	}
+	c.read(ctx, c.requests[0], got) // with a context that has ended before
+	if len(goods(got)) > 0 {
+		c.violation(Wrong, "a request that was never sent gave good readings")
+	}
+	cancel()
+	c.Heal()
+	c.recovers()
+}
+
+// writes sees what is written, what is refused and what is unknown.
+func (c *check) writes() {
+	c.fault = "write"
+	c.close()
+	c.open(c.Config)
+	c.recovers()
+	before := c.Written()
+	other := tag.BoolValue(!before.True())
+	locked := c.Write
+	locked.Write = false
+	if err := c.link.Write(c.ctx, locked, other); !errors.Is(err, drivers.ErrReadOnly) {
+		c.violation(Unsafe, "a point that may not be written: %v", err)
+	}
+	if c.Written() != before {
+		c.violation(Unsafe, "a point that may not be written was written")
+	}
+	var err error
+	for range 5 { // a busy machine may make an answer late
+		if err = c.link.Write(c.ctx, c.Write, other); err == nil {
+			break
+		}
+	}
+	if err != nil || c.Written() != other {
+		c.violation(Unsafe, "written %v: %v, the device has %v", other, err, c.Written())
+	}
+	c.Silence(true)
+	if err := c.link.Write(c.ctx, c.Write, before); !errors.Is(err, drivers.ErrUnknown) {
+		c.violation(Unsafe, "a write that was done and not answered: %v", err)
+	}
+	c.Silence(false)
+	if err := c.link.Write(c.ctx, c.Write, other); err == nil {
+		c.violation(Unsafe, "a write that was not done is called done")
+	}
+	c.Heal()
+	c.recovers()
+}
+
+// pause lets time pass.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

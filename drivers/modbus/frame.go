@@ -1,0 +1,144 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	lib "github.com/goburrow/modbus"
+)
+
+const (
+	header = 7 // transaction 2, protocol 2, length 2, unit 1
+	maxADU = header + 253
+)
+
+// exception is a device's refusal, by its code in the protocol.
+type exception byte
+
+var exceptions = map[exception]string{
+	lib.ExceptionCodeIllegalFunction:                    "illegal function",
+	lib.ExceptionCodeIllegalDataAddress:                 "illegal data address",
+	lib.ExceptionCodeIllegalDataValue:                   "illegal data value",
+	lib.ExceptionCodeServerDeviceFailure:                "device failure",
+	lib.ExceptionCodeAcknowledge:                        "acknowledged, still busy with it",
+	lib.ExceptionCodeServerDeviceBusy:                   "device busy",
+	lib.ExceptionCodeMemoryParityError:                  "memory parity error",
+	lib.ExceptionCodeGatewayPathUnavailable:             "gateway has no path",
+	lib.ExceptionCodeGatewayTargetDeviceFailedToRespond: "no answer behind the gateway",
+}
+
+func (e exception) Error() string {
+	if s, ok := exceptions[e]; ok {
+		return fmt.Sprintf("exception %d (%s)", byte(e), s)
+	}
+	return fmt.Sprintf("exception %d", byte(e))
+}
+
+var (
+	// errNonsense is an answer that is not one to its request.
+	errNonsense = errors.New("nonsense")
+	// errLength is an answer of the wrong length, which some devices give to an
+	// address they do not have.
+	errLength = fmt.Errorf("%w: length", errNonsense)
+	// errFraming is a stream that cannot be followed any more.
+	errFraming = errors.New("framing lost")
+)
+
+// packager is our Packager for goburrow's builders: it frames a request
+// without a transaction id (the link gives one) and checks an answer.
+type packager struct{ station byte }
+
+// Encode frames pdu with transaction id 0.
+func (k packager) Encode(pdu *lib.ProtocolDataUnit) ([]byte, error) {
+	n := 1 + len(pdu.Data)
+	if header+n > maxADU {
+		return nil, fmt.Errorf("request of %d bytes is longer than %d", header+n, maxADU)
+	}
+	adu := make([]byte, header+n)
+	binary.BigEndian.PutUint16(adu[4:], uint16(1+n))
+	adu[6] = k.station
+	adu[7] = pdu.FunctionCode
+	copy(adu[8:], pdu.Data)
+	return adu, nil
+}
+
+// Decode takes the frame off.
+func (packager) Decode(adu []byte) (*lib.ProtocolDataUnit, error) {
+	if len(adu) <= header {
+		return nil, fmt.Errorf("%w: answer of %d bytes", errNonsense, len(adu))
+	}
+	return &lib.ProtocolDataUnit{FunctionCode: adu[header], Data: adu[header+1:]}, nil
+}
+
+// Verify returns nil only where answer is a complete answer to request or an exception.
+func (packager) Verify(request, answer []byte) error {
+	_, err := check(request, answer)
+	if _, ok := err.(exception); ok {
+		return nil
+	}
+	return err
+}
+
+// check compares an answer with its request, everything: transaction,
+// protocol, length, unit, function, count of data, echo of a write. It returns
+// the data of a read. The error is an exception, or wraps errNonsense.
+func check(request, answer []byte) ([]byte, error) {
+	if len(answer) < header+2 || int(binary.BigEndian.Uint16(answer[4:])) != len(answer)-6 {
+		return nil, fmt.Errorf("%w of the frame, %d bytes", errLength, len(answer))
+	}
+	if answer[0] != request[0] || answer[1] != request[1] || answer[2] != 0 || answer[3] != 0 {
+		return nil, fmt.Errorf("%w: transaction or protocol", errNonsense)
+	}
+	if answer[6] != request[6] {
+		return nil, fmt.Errorf("%w: answer of unit %d", errNonsense, answer[6])
+	}
+	function, data := request[7], answer[8:]
+	if answer[7] == function|0x80 {
+		if len(data) != 1 {
+			return nil, fmt.Errorf("%w of the exception, %d bytes", errLength, len(data))
+		}
+		return nil, exception(data[0])
+	}
+	if answer[7] != function {
+		return nil, fmt.Errorf("%w: function %d in answer to function %d", errNonsense, answer[7], function)
+	}
+	quantity := int(binary.BigEndian.Uint16(request[10:]))
+	switch function {
+	case lib.FuncCodeReadCoils, lib.FuncCodeReadDiscreteInputs:
+		quantity = (quantity + 7) / 8
+	case lib.FuncCodeReadHoldingRegisters, lib.FuncCodeReadInputRegisters:
+		quantity *= 2
+	default: // a write: address and value, or address and quantity, come back
+		if len(data) != 4 || string(data) != string(request[8:12]) {
+			return nil, fmt.Errorf("%w: the echo is not what was written", errNonsense)
+		}
+		return data, nil
+	}
+	if int(data[0]) != len(data)-1 || len(data)-1 != quantity {
+		return nil, fmt.Errorf("%w of the data, %d bytes for %d", errLength, len(data)-1, quantity)
+	}
+	return data[1:], nil
+}
+
+// compiled is the Transporter that keeps a request's bytes instead of sending them.
+type compiled struct{ adu []byte }
+
+var errCompiled = errors.New("compiled")
+
+func (c *compiled) Send(adu []byte) ([]byte, error) {
+	c.adu = adu
+	return nil, errCompiled
+}
+
+// readFrame has goburrow's client build the request that reads quantity
+// registers or bits, and returns its bytes.
+func readFrame(station byte, t Table, first uint16, quantity int) []byte {
+	var c compiled
+	client := lib.NewClient2(packager{station}, &c)
+	read := [...]func(uint16, uint16) ([]byte, error){client.ReadCoils, client.ReadDiscreteInputs, client.ReadInputRegisters, client.ReadHoldingRegisters}
+	if _, err := read[t](first, uint16(quantity)); err != errCompiled {
+		panic(fmt.Sprintf("BUG: modbus: plan asks for %d of %s: %v", quantity, t, err))
+	}
+	return c.adu
+}

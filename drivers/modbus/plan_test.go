@@ -1,0 +1,137 @@
+package modbus
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/tag"
+
+	"pgregory.net/rapid"
+)
+
+func planned(t testing.TB, points ...drivers.Point) []string {
+	t.Helper()
+	for i := range points {
+		points[i].Tag = tag.ID(i + 1)
+	}
+	requests, err := TCP{}.Plan(points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, q := range requests {
+		out = append(out, q.String())
+	}
+	return out
+}
+
+func TestPlanMerges(t *testing.T) {
+	at := func(s, typ string) drivers.Point { return point(t, s, typ) }
+	station := func(p drivers.Point, n int) drivers.Point { p.Station = n; return p }
+	every := func(p drivers.Point, d time.Duration) drivers.Point { p.Period = d; return p }
+	f := func(want string, points ...drivers.Point) {
+		t.Helper()
+		if got := strings.Join(planned(t, points...), "; "); got != want {
+			t.Errorf("planned %s\nwant    %s", got, want)
+		}
+	}
+	f("")
+	f("station 1 holding 0..19 (ref 40001..40020)", at("holding 18", "float32"), at("holding 0", ""), at("holding 9", ""))
+	f("station 1 holding 0..17 (ref 40001..40018)", at("holding 0", ""), at("holding 17", ""))                                              // a gap of 16
+	f("station 1 holding 0 (ref 40001); station 1 holding 18 (ref 40019)", at("holding 0", ""), at("holding 18", ""))                       // of 17
+	f("station 1 coil 0..257 (ref 1..258)", at("coil 0", ""), at("coil 257", ""))                                                           // a gap of 256
+	f("station 1 coil 0 (ref 1); station 1 coil 258 (ref 259)", at("coil 0", ""), at("coil 258", ""))                                       // of 257
+	f("station 1 input 5 (ref 30006); station 1 holding 5 (ref 40006)", at("holding 5", ""), at("input 5", ""))                             // tables
+	f("station 1 holding 5 (ref 40006); station 2 holding 6 (ref 40007)", at("holding 5", ""), station(at("holding 6", ""), 2))             // stations
+	f("station 1 holding 5 (ref 40006); station 1 holding 6 (ref 40007)", at("holding 5", ""), every(at("holding 6", ""), time.Second))     // periods
+	f("station 1 holding 5..6 (ref 40006..40007)", at("holding 5 bit 3", ""), at("holding 5", "float32"), at("holding 6", ""))              // overlapping
+	f("station 1 holding 5 (ref 40006)", at("holding 5", ""), at("holding 5", "int16"), at("holding 5 bit 0", ""))                          // the same register
+	f("station 1 holding 65532..65535 (ref 465533..465536)", at("holding 65532", "float64"))                                                // the end
+	f("station 1 holding 0 (ref 40001); station 1 holding 65535 (ref 465536)", at("holding 65535", ""), at("holding 0", ""))                // far
+	f("station 1 holding 0..3 (ref 40001..40004); station 1 holding 21 (ref 40022)", at("holding 0", "float64"), at("holding 21", "int16")) // gap counts from the end
+
+	var many []drivers.Point
+	for i := range 63 {
+		many = append(many, at(Address{Table: Holding, Number: uint16(2 * i)}.String(), "float32"))
+	}
+	f("station 1 holding 0..123 (ref 40001..40124); station 1 holding 124..125 (ref 40125..40126)", many...) // no point is cut at 125
+}
+
+func TestPlanFindsEveryMistake(t *testing.T) {
+	wrongStation, readOnly, bit, scaled := point(t, "holding 1", ""), point(t, "input 2", ""), point(t, "holding 3 bit 1", ""), point(t, "coil 4", "")
+	wrongStation.Station, readOnly.Write, bit.Write, scaled.Gain = 256, true, true, 2
+	_, err := TCP{}.Plan([]drivers.Point{wrongStation, readOnly, bit, scaled})
+	for _, code := range []string{"modbus.station", "modbus.write-table", "modbus.write-bit", "modbus.scale-of-bit"} {
+		if err == nil || !strings.Contains(err.Error(), code) {
+			t.Errorf("%v does not name %s", err, code)
+		}
+	}
+	var h *drivers.Hint
+	if !errors.As(err, &h) {
+		t.Errorf("%v holds no hint", err)
+	}
+}
+
+func TestCost(t *testing.T) {
+	// 102 + 349 + 90 bytes at 10 Mbit/s.
+	if got, want := cost(Holding, 125), time.Duration((102+90+9+250+90)*8)*100*time.Nanosecond; got != want {
+		t.Errorf("125 registers cost %v, want %v", got, want)
+	}
+	if cost(Coil, 2000) != cost(Holding, 125) {
+		t.Error("2000 bits are not 250 bytes")
+	}
+	if cost(Coil, 1) >= cost(Holding, 125) {
+		t.Error("a longer answer costs no more")
+	}
+}
+
+// Of any points: each lies whole in exactly one request, nothing is asked
+// that the protocol forbids, and the plan does not depend on their order.
+func TestAnyPlan(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		types := []string{"uint16", "int32", "float32 CDAB", "float64", "bool"}
+		var points []drivers.Point
+		for i := range rapid.IntRange(1, 80).Draw(rt, "points") {
+			a := Address{Table: Table(rapid.IntRange(0, 3).Draw(rt, "table")), Number: uint16(rapid.IntRange(0, 400).Draw(rt, "number"))}
+			typ := "bool"
+			if !a.Table.Bits() {
+				typ = rapid.SampledFrom(types).Draw(rt, "type")
+			}
+			p := point(t, a.String(), typ)
+			p.Tag, p.Station = tag.ID(i+1), rapid.IntRange(1, 2).Draw(rt, "station")
+			p.Period = time.Duration(rapid.IntRange(1, 2).Draw(rt, "period")) * time.Second
+			points = append(points, p)
+		}
+		requests, err := TCP{}.Plan(points)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		seen := map[tag.ID]int{}
+		for _, q := range requests {
+			r := q.(*request)
+			limit := MaxRegisters
+			if r.table.Bits() {
+				limit = MaxBits
+			}
+			if r.whole.count > limit || r.whole.count < 1 || len(r.whole.adu) != 12 {
+				rt.Fatalf("%s asks for %d", q, r.whole.count)
+			}
+			for _, p := range q.Points() {
+				a := p.Address.(Address)
+				seen[p.Tag]++
+				if a.Table != r.table || p.Station != int(r.station) || p.Period != r.points[0].Period ||
+					a.Number < r.whole.first || int(a.Number)+size(a.Table, p.Type) > int(r.whole.first)+r.whole.count {
+					rt.Fatalf("%s does not hold %v", q, a)
+				}
+			}
+		}
+		for _, p := range points {
+			if seen[p.Tag] != 1 {
+				rt.Fatalf("%v lies in %d requests", p.Address, seen[p.Tag])
+			}
+		}
+	})
+}

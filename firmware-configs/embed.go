@@ -1,0 +1,32 @@
+// Package firmware carries the data of firmware-configs in the binary: device
+// templates and whole plants ready to adapt.
+//
+// It promises nothing of the data itself: agent/config reads and judges it
+// like any file, and a site's own file of the same name goes first. Nothing
+// here is durable or changes.
+//
+// Imports: nothing of ours; imported by cmd only.
+package firmware
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed devices plants
+var files embed.FS
+
+// Devices holds the device templates, one file per model: davy/bench-nh3.yaml
+// is the template "davy/bench-nh3".
+var Devices = sub("devices")
+
+// Plants holds whole plants, one directory each: bench/site.yaml.
+var Plants = sub("plants")
+
+func sub(dir string) fs.FS {
+	f, err := fs.Sub(files, dir)
+	if err != nil {
+		panic("BUG: firmware: " + err.Error())
+	}
+	return f
+}

@@ -1,0 +1,381 @@
+package rules
+
+import (
+	"fmt"
+
+	"davy/drivers/tag"
+)
+
+// Engine judges one Set. It belongs to one goroutine; New makes it.
+type Engine struct {
+	set        Set
+	alarms     []alarm // the set's, then the automatic ones
+	about      []about // of each alarm, what judging does not need
+	channels   []channel
+	interlocks []interlock
+	demands    []demand
+	outputs    []output
+	fault      int // the alarm "rules.broken"
+
+	// tag → what judges it, as index[id] .. index[id+1] in refs
+	index []uint32
+	refs  []ref
+	names map[string]ref // of commands and views; never looked at in Step
+
+	timers    timers
+	alarmSlot int // slots: channels, alarms, interlocks × 3, demands
+	lockSlot  int
+	takeSlot  int
+
+	started  bool
+	unjudged bool      // the first step has not judged everything yet
+	origin   int64     // Mono of the first step
+	settled  int64     // Mono at which the start is over for everything
+	now      tag.Stamp // of the last step
+	dirty    []int32   // interlocks to judge, in the order they were marked
+	head     int       // of dirty: the next one
+	checks   []int32   // outputs to look at when the demands of an instant are known
+	checked  int       // of checks: the next one
+	order    uint64    // of demands
+	cur      ref       // what is being judged, should it panic
+	dropped  []string
+
+	events  []Event
+	moved   []int32 // outputs whose demand changed
+	states  []OutputState
+	durable bool
+	kept    bool // the above is still to be handed out
+	panics  int
+}
+
+// ref names something that judges: a kind and an index.
+type ref uint32
+
+const (
+	refAlarm ref = iota << refShift
+	refChannel
+	refProof
+	refInterlock
+	refDemand
+
+	refShift = 28
+	refMask  = 1<<refShift - 1
+)
+
+func (r ref) kind() ref  { return r &^ refMask }
+func (r ref) index() int { return int(r & refMask) }
+
+var neverRead tag.Reading
+
+func reading(in *Input, id tag.ID) *tag.Reading {
+	if int(id) < len(in.Image) {
+		return &in.Image[id]
+	}
+	return &neverRead
+}
+
+// Step brings the engine to in.Now: first every timer that is due, in the
+// order of the deadlines and each at its own time, then the changed readings.
+// The first step judges the whole image. A Now that lies before the last
+// one's counts as the last one's.
+func (e *Engine) Step(in *Input, out *Outcome) {
+	e.step(in)
+	e.finish(out)
+}
+
+func (e *Engine) step(in *Input) {
+	e.begin()
+	now := in.Now
+	now.Mono = max(now.Mono, e.now.Mono)
+	if !e.started {
+		e.start(now)
+		e.unjudged = true
+	}
+	e.now = now
+	for !e.advance(in, now) {
+	}
+}
+
+// advance does the work of a step. It returns false where a rule panicked:
+// the rule is out by then, and what is left to do is done by calling again
+// (judging twice at one instant changes nothing).
+func (e *Engine) advance(in *Input, now tag.Stamp) (done bool) {
+	defer func() {
+		if !done {
+			e.broke(recover(), now)
+		}
+	}()
+	if e.unjudged {
+		e.first(in, now)
+		e.unjudged = false
+		return true
+	}
+	e.fire(now)
+	e.changed(in, now)
+	e.judgeDirty(now)
+	e.settleOutputs(now)
+	return true
+}
+
+// fire lets every timer that is due at now do its work at its deadline.
+func (e *Engine) fire(now tag.Stamp) {
+	for {
+		slot, at := e.timers.first()
+		if slot < 0 || at > now.Mono {
+			return
+		}
+		t := tag.Stamp{Wall: now.Wall - (now.Mono - at), Mono: at}
+		for slot >= 0 && at == t.Mono {
+			if slot >= e.lockSlot && e.head < len(e.dirty) {
+				e.judgeDirty(t) // channels and alarms of an instant come first
+			} else {
+				e.timers.stop(slot)
+				e.due(slot, t)
+			}
+			slot, at = e.timers.first()
+		}
+		e.judgeDirty(t)
+		e.settleOutputs(t)
+	}
+}
+
+func (e *Engine) due(slot int, t tag.Stamp) {
+	switch {
+	case slot < e.alarmSlot:
+		e.cur = refChannel | ref(slot)
+		e.mark(int(e.channels[slot].lock)) // judge sees that it is due
+	case slot < e.lockSlot:
+		e.cur = refAlarm | ref(slot-e.alarmSlot)
+		e.alarmDue(slot-e.alarmSlot, t)
+	case slot < e.takeSlot:
+		i := (slot - e.lockSlot) / lockTimers
+		e.cur = refInterlock | ref(i)
+		if (slot-e.lockSlot)%lockTimers == settleTimer {
+			e.settle(i, t)
+		}
+		e.mark(i)
+	default:
+		e.cur = refDemand | ref(slot-e.takeSlot)
+		e.demand(slot - e.takeSlot)
+	}
+}
+
+func (e *Engine) changed(in *Input, t tag.Stamp) {
+	for _, id := range in.Changed {
+		if int(id) >= len(e.index)-1 {
+			continue // no rule looks at it
+		}
+		r := reading(in, id)
+		for _, f := range e.refs[e.index[id]:e.index[id+1]] {
+			e.cur = f
+			e.judge(f, r, t)
+		}
+	}
+}
+
+func (e *Engine) judge(f ref, r *tag.Reading, t tag.Stamp) {
+	switch f.kind() {
+	case refAlarm:
+		e.judgeAlarm(f.index(), r, t)
+	case refChannel:
+		e.judgeChannel(f.index(), r, t)
+	case refProof:
+		e.judgeProof(f.index(), r)
+	}
+}
+
+func (e *Engine) mark(i int) {
+	if l := &e.interlocks[i]; !l.dirty {
+		l.dirty = true
+		e.dirty = append(e.dirty, int32(i))
+	}
+}
+
+func (e *Engine) judgeDirty(t tag.Stamp) {
+	for e.head < len(e.dirty) {
+		i := e.dirty[e.head]
+		e.head++
+		e.interlocks[i].dirty = false
+		e.cur = refInterlock | ref(i)
+		e.judgeInterlock(int(i), t)
+	}
+	e.dirty, e.head = e.dirty[:0], 0
+}
+
+// start anchors what Restore brought to the clock of this run.
+func (e *Engine) start(now tag.Stamp) {
+	e.started = true
+	e.origin, e.settled = now.Mono, now.Mono+int64(e.set.Settle)
+	anchor := func(s *tag.Stamp) { s.Wall, s.Mono = s.Wall+now.Wall, s.Mono+now.Mono }
+	for i := range e.alarms {
+		if e.alarms[i].state != Normal {
+			anchor(&e.about[i].raised)
+		}
+	}
+	for i := range e.channels {
+		c := &e.channels[i]
+		for _, s := range []*tag.Stamp{&c.since, &c.badSince, &c.testSince} {
+			anchor(s)
+		}
+	}
+	for i := range e.interlocks {
+		l := &e.interlocks[i]
+		if l.state == Tripped {
+			anchor(&l.tripped)
+			for k := range l.votes {
+				anchor(&l.votes[k].Since)
+			}
+		}
+	}
+}
+
+// stood returns how long a restored condition has stood at mono: the time
+// until it was confirmed counts. It is -1 where nothing was restored.
+func (e *Engine) stood(credit, mono int64) int64 {
+	if credit >= 0 && e.started {
+		credit += mono - e.origin
+	}
+	return credit
+}
+
+// first judges everything once. It may be called again after a panic.
+func (e *Engine) first(in *Input, now tag.Stamp) {
+	for i := range e.outputs {
+		if e.outputs[i].active > 0 {
+			e.move(i)
+		}
+	}
+	for i := range e.interlocks {
+		l := &e.interlocks[i]
+		if l.settling {
+			e.timers.set(e.lockTimer(i, settleTimer), e.settled)
+		}
+		if l.atStart {
+			l.atStart = false
+			e.emit(Event{Kind: InterlockTrippedAtStart, At: now, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority})
+			l.tripped, e.durable = now, true
+		}
+		if l.state == Tripped {
+			e.cur = refInterlock | ref(i)
+			e.take(i, now)
+		}
+	}
+	for id := 1; id < len(e.index)-1; id++ {
+		r := reading(in, tag.ID(id))
+		for _, f := range e.refs[e.index[id]:e.index[id+1]] {
+			e.cur = f
+			e.judge(f, r, now)
+		}
+	}
+	for i := range e.interlocks {
+		e.mark(i)
+	}
+	e.judgeDirty(now)
+	e.settleOutputs(now)
+	for i := range e.interlocks {
+		if l := &e.interlocks[i]; l.settling { // not a hand-over of what was watched
+			l.carried, l.holdCredit = false, -1
+		}
+	}
+	e.cur = refAlarm | ref(e.fault)
+	e.drive(e.fault, truthOf(e.alarms[e.fault].broken), now)
+}
+
+func (e *Engine) begin() {
+	if e.kept { // a refused command's step: its outcome was not handed out
+		e.kept = false
+		return
+	}
+	e.events, e.states, e.moved, e.durable = e.events[:0], e.states[:0], e.moved[:0], false
+}
+
+func (e *Engine) finish(out *Outcome) {
+	for _, o := range e.moved {
+		e.outputs[o].moved = false
+		e.states = append(e.states, e.outputState(int(o)))
+	}
+	out.Events, out.Demands, out.Durable = e.events, e.states, e.durable
+	_, out.Next = e.timers.first()
+}
+
+func (e *Engine) emit(v Event) { e.events = append(e.events, v) }
+
+// passed returns since+d and whether that is not after t.
+func passed(since, d int64, t tag.Stamp) (at int64, is bool) {
+	at = since + d
+	return at, at <= t.Mono
+}
+
+// broke isolates the rule that panicked. What its policy for bad says applies
+// from here on, until the engine is replaced; "rules.broken" is raised anew
+// for each such rule.
+func (e *Engine) broke(cause any, t tag.Stamp) {
+	if e.panics++; e.panics > maxPanics*(1+len(e.names)) {
+		panic(cause) // not a rule: the engine
+	}
+	name, lock := "", -1
+	switch i := e.cur.index(); e.cur.kind() {
+	case refAlarm:
+		name = e.about[i].name
+		a := &e.alarms[i]
+		if a.broken {
+			a.dead = true
+			e.timers.stop(e.alarmSlot + i)
+		}
+		a.broken = true
+	case refProof:
+		name = e.outputs[i].name
+		if p := &e.outputs[i]; !p.broken {
+			p.broken, p.holds = true, false
+			e.check(i)
+		}
+	case refChannel:
+		lock = int(e.channels[i].lock)
+		e.channels[i].fail()
+	case refInterlock:
+		lock = i
+		e.interlocks[i].seat = -1
+		for k := range e.channels {
+			if int(e.channels[k].lock) == i {
+				e.channels[k].fail()
+			}
+		}
+	case refDemand:
+		lock = int(e.demands[i].lock)
+	}
+	if lock >= 0 {
+		name = e.interlocks[lock].name
+		e.mark(lock)
+		if e.cur.kind() == refInterlock {
+			e.interlocks[lock].broken++
+		}
+	}
+	e.cur = refAlarm | ref(e.fault)
+	if f := &e.alarms[e.fault]; !f.dead {
+		f.broken = true
+		note := fmt.Sprint(cause)
+		e.raise(e.fault, t, name+": "+note[:min(len(note), maxNote)])
+	}
+}
+
+// maxPanics is how often a rule may panic until it is out, with room: an
+// interlock is given three chances. More is a defect of the engine itself.
+const maxPanics = 8
+
+// maxNote is the longest text of a panic that an event carries, in bytes.
+const maxNote = 500
+
+// Dropped returns the names of the rules that Restore brought and the set
+// does not have, sorted.
+func (e *Engine) Dropped() []string { return e.dropped }
+
+// lockTimer returns the slot of one of an interlock's timers.
+func (e *Engine) lockTimer(i, which int) int { return e.lockSlot + lockTimers*i + which }
+
+// The timers of an interlock.
+const (
+	settleTimer = iota // the start is over
+	delayTimer         // the vote stood for OnDelay
+	resetTimer         // the reset condition held for ResetFor
+	lockTimers
+)

@@ -1,0 +1,115 @@
+package rules
+
+import (
+	"fmt"
+
+	"davy/drivers/tag"
+)
+
+// Image is the process image: the newest reading of every tag, and which of
+// them changed. It ages readings that outlive their time to live. It belongs
+// to one goroutine. After NewImage nothing allocates.
+//
+// Ageing is lazy: a reading's expiry is looked at when it could be the next,
+// so a turn costs what was put since the last one, never the number of tags.
+type Image struct {
+	readings []tag.Reading
+	ttl      []int64
+	marked   []bool // in changed
+	changed  []tag.ID
+	taken    bool   // changed was handed out
+	expiry   timers // by tag; a key may be earlier than the reading's true expiry, never later
+}
+
+// NewImage returns an image of the set's tags in which nothing was read yet.
+func NewImage(set Set) *Image {
+	n := max(len(set.Tags), 1)
+	m := &Image{
+		readings: make([]tag.Reading, n),
+		ttl:      make([]int64, n),
+		marked:   make([]bool, n),
+		changed:  make([]tag.ID, 0, n),
+		expiry:   newTimers(n),
+	}
+	for i := range set.Tags {
+		m.readings[i].Tag = tag.ID(i)
+		m.ttl[i] = int64(set.Tags[i].TTL)
+	}
+	return m
+}
+
+// Put replaces the reading of r.Tag and reports whether it is a change: the
+// first reading, another value or another quality. A reading that says the
+// same again only keeps it fresh. A tag that the set does not have is a
+// programmer's error.
+func (m *Image) Put(r tag.Reading) (changed bool) {
+	if r.Tag == 0 || int(r.Tag) >= len(m.readings) {
+		panic(fmt.Sprintf("BUG: rules: reading of tag %d of %d", r.Tag, len(m.readings)))
+	}
+	m.release()
+	p := &m.readings[r.Tag]
+	changed = p.Quality != r.Quality || p.Value != r.Value
+	*p = r
+	if changed {
+		m.mark(r.Tag)
+	}
+	if m.ttl[r.Tag] > 0 {
+		slot, at := int(r.Tag), r.Received.Mono+m.ttl[r.Tag]
+		if !m.expiry.runs(slot) || at < m.expiry.deadline[slot] {
+			m.expiry.set(slot, at)
+		}
+	}
+	return changed
+}
+
+// Age makes every reading stale that has reached its time to live: BadStale,
+// with its value kept. It returns the Mono at which the next one will be, 0 if none.
+func (m *Image) Age(now tag.Stamp) (next int64) {
+	for {
+		slot, at := m.expiry.first()
+		if slot < 0 {
+			return 0
+		}
+		p := &m.readings[slot]
+		if due := p.Received.Mono + m.ttl[slot]; due > at {
+			m.expiry.set(slot, due)
+			continue
+		}
+		if at > now.Mono {
+			return at
+		}
+		m.expiry.stop(slot)
+		if p.Quality != tag.BadStale {
+			m.release()
+			p.Quality = tag.BadStale
+			m.mark(p.Tag)
+		}
+	}
+}
+
+// Readings returns the image itself, indexed by tag.ID. It is the caller's to read only.
+func (m *Image) Readings() []tag.Reading { return m.readings }
+
+// TakeChanged returns the tags that changed since the last call, in the order
+// of their first change. The slice lives until the next Put or Age.
+func (m *Image) TakeChanged() []tag.ID {
+	m.release()
+	for _, id := range m.changed {
+		m.marked[id] = false
+	}
+	m.taken = true
+	return m.changed
+}
+
+func (m *Image) release() {
+	if m.taken {
+		m.taken, m.changed = false, m.changed[:0]
+	}
+}
+
+func (m *Image) mark(id tag.ID) {
+	if !m.marked[id] {
+		m.marked[id] = true
+		m.changed = append(m.changed, id)
+	}
+}

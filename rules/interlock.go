@@ -1,0 +1,411 @@
+package rules
+
+import (
+	"slices"
+
+	"davy/drivers/tag"
+)
+
+// channel is one cause of an interlock, as last judged.
+type channel struct {
+	lock      int32
+	tag       tag.ID
+	op, back  Op
+	limit     float64
+	backLimit float64
+	value     tag.Value
+	quality   tag.Quality
+	name      string
+	read      bool // anything was read
+	usable    bool // its value votes
+	testing   bool // in test, and tests do not vote
+	over      bool // the condition, by the last usable value
+	clear     bool // the reset condition, by the last usable value
+	broken    bool
+	process   bool // votes by its value
+	since     tag.Stamp
+	bad       bool
+	badSince  tag.Stamp
+	effective bool // bad for BadAfter: the policy applies
+	testSince tag.Stamp
+	out       bool // announced: out of the vote, or counted by policy
+}
+
+func (c *channel) fail() { c.broken, c.usable, c.testing = true, false, false }
+
+// interlock is a group of channels [first, first+n) with demands [demand, demand+demands).
+type interlock struct {
+	name      string
+	text      Text
+	priority  Priority
+	first, n  int
+	m         int
+	onDelay   int64
+	bad       BadPolicy
+	badAfter  int64
+	testVotes bool
+	holdsAll  bool // AllBadHolds
+	manual    bool
+	resetFor  int64
+	demand    int
+	demands   int
+	degraded  int // index of the alarm "<name>.degraded"; -1 none
+	overdue   int
+
+	state      InterlockState
+	settling   bool // not every input was read yet, and Settle is not over
+	carried    bool // a hand-over says that it had settled
+	atStart    bool // tripped because the latch file was lost
+	dirty      bool
+	broken     int
+	seat       int // the one channel that is left out because it is in test; -1 none
+	outs       int // channels that are out
+	standing   bool
+	pending    bool // the vote stands, the on-delay runs
+	pendSince  int64
+	holding    bool // the reset condition holds
+	holdSince  int64
+	ready      bool
+	credit     int64 // restored: how long the vote had stood; -1 none
+	holdCredit int64 // restored: how long the reset condition had held; -1 none
+	occurrence uint64
+	firstOut   string
+	votes      []Vote // at the trip; never changed once made
+	tripped    tag.Stamp
+}
+
+// judgeChannel takes a reading of a channel's tag.
+func (e *Engine) judgeChannel(i int, r *tag.Reading, t tag.Stamp) {
+	c := &e.channels[i]
+	l := &e.interlocks[c.lock]
+	c.value, c.quality = r.Value, r.Quality
+	c.read = c.read || !unread(r.Quality)
+	if !c.broken {
+		test := inTest(r.Quality)
+		if test && !l.testVotes && !c.testing {
+			c.testSince = t
+		}
+		c.testing = test && !l.testVotes
+		c.usable = !c.testing && usable(r)
+		if l.testVotes && r.Quality.Reason() == tag.FunctionCheck {
+			c.usable = r.Quality&tag.Forced == 0 && r.Value.Kind() != tag.None
+		}
+		if c.usable {
+			v := r.Value.Float()
+			c.over, c.clear = c.op.holds(v, c.limit), c.back.holds(v, c.backLimit)
+		}
+	}
+	e.mark(int(c.lock))
+}
+
+// judgeInterlock brings an interlock to t. It may be called any number of
+// times at one instant.
+func (e *Engine) judgeInterlock(i int, t tag.Stamp) {
+	l := &e.interlocks[i]
+	if l.wrecked() {
+		e.judgeWrecked(i, t)
+		return
+	}
+	cs := e.channels[l.first : l.first+l.n]
+	if l.settling && !slices.ContainsFunc(cs, func(c channel) bool { return !c.read }) {
+		e.settle(i, t)
+	}
+	l.takeSeat(cs)
+
+	var usable, bad, effective, process int
+	for k := range cs {
+		c := &cs[k]
+		e.badness(l, l.first+k, l.seat != k, t)
+		p := c.over && (c.usable || c.bad && l.bad == LastGood && !c.effective)
+		if p && !c.process {
+			c.since = t
+		}
+		c.process = p
+		usable += count(c.usable)
+		bad += count(c.bad)
+		effective += count(c.effective)
+		process += count(p)
+	}
+	if !l.settling {
+		e.degrade(i, cs, t)
+	}
+
+	// Of the channels that are in the vote, min(M, rest) trip.
+	rest, votes := l.n-count(l.seat >= 0), process
+	blind := usable == 0 && bad > 0
+	switch {
+	case l.bad == LeftOut:
+		rest -= effective
+	case blind && l.holdsAll:
+	default:
+		votes += effective
+	}
+	need := min(l.m, rest)
+	l.standing = need > 0 && votes >= need || blind && effective == bad && !l.holdsAll
+	if l.settling {
+		return
+	}
+	if l.state == Armed {
+		e.delay(i, t)
+	}
+	if l.state == Tripped {
+		e.release(i, cs, usable, t)
+	}
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// takeSeat decides which channel in test is left out: the one that has the
+// seat keeps it, else the one that has been in test longest gets it.
+func (l *interlock) takeSeat(cs []channel) {
+	if l.seat >= 0 && cs[l.seat].testing {
+		return
+	}
+	l.seat = -1
+	for k := range cs {
+		if cs[k].testing && (l.seat < 0 || cs[k].testSince.Mono < cs[l.seat].testSince.Mono) {
+			l.seat = k
+		}
+	}
+}
+
+// badness decides whether a channel is bad, and whether it was for BadAfter.
+// A channel in test that does not have the seat is bad.
+func (e *Engine) badness(l *interlock, i int, noSeat bool, t tag.Stamp) {
+	c := &e.channels[i]
+	if c.usable || !noSeat {
+		if c.bad {
+			c.bad, c.effective = false, false
+			e.timers.stop(i)
+		}
+		return
+	}
+	if !c.bad {
+		c.bad, c.badSince = true, t
+	}
+	if c.effective {
+		return
+	}
+	if at, due := passed(c.badSince.Mono, l.badAfter, t); due {
+		c.effective = true
+		e.timers.stop(i)
+	} else {
+		e.timers.set(i, at)
+	}
+}
+
+// degrade says which channels are out of the vote or counted by policy.
+func (e *Engine) degrade(i int, cs []channel, t tag.Stamp) {
+	l := &e.interlocks[i]
+	was := l.outs
+	l.outs = 0
+	for k := range cs {
+		c := &cs[k]
+		// Once out it is so until it is back: also bad behind a test, or behind a restart.
+		out := l.seat == k || c.effective || c.bad && (c.out || l.bad == LastGood)
+		l.outs += count(out)
+		if out && !c.out {
+			v := Vote{Channel: c.name, Reason: VoteBad, Since: c.badSince, Quality: c.quality, Value: c.value}
+			if l.seat == k {
+				v.Reason, v.Since = VoteTest, c.testSince
+			}
+			e.emit(Event{
+				Kind: InterlockDegraded, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority,
+				Tag: c.tag, Value: c.value, Quality: c.quality, Limit: c.limit, Votes: []Vote{v},
+			})
+			e.durable = true
+		}
+		c.out = out
+	}
+	if was > 0 && l.outs == 0 {
+		e.emit(Event{Kind: InterlockRestored, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority})
+		e.durable = true
+	}
+	for _, a := range [...]int{l.degraded, l.overdue} {
+		if a >= 0 {
+			e.drive(a, truthOf(l.outs > 0), t)
+		}
+	}
+}
+
+// settle ends the start of an interlock.
+func (e *Engine) settle(i int, t tag.Stamp) {
+	l := &e.interlocks[i]
+	if !l.settling {
+		return
+	}
+	l.settling = false
+	e.timers.stop(e.lockTimer(i, settleTimer))
+	if l.state != Starting {
+		return // a restored trip stands
+	}
+	l.state = Armed
+	if !l.carried {
+		e.emit(Event{Kind: InterlockArmed, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority})
+	}
+}
+
+// delay trips when the vote has stood for OnDelay.
+func (e *Engine) delay(i int, t tag.Stamp) {
+	l := &e.interlocks[i]
+	slot := e.lockTimer(i, delayTimer)
+	if !l.standing {
+		l.pending, l.credit = false, -1
+		e.timers.stop(slot)
+		return
+	}
+	if !l.pending {
+		l.pending, l.pendSince = true, t.Mono-max(e.stood(l.credit, t.Mono), 0)
+	}
+	if at, due := passed(l.pendSince, l.onDelay, t); due {
+		e.trip(i, t)
+	} else {
+		e.timers.set(slot, at)
+	}
+}
+
+func (e *Engine) trip(i int, t tag.Stamp) {
+	l := &e.interlocks[i]
+	e.timers.stop(e.lockTimer(i, delayTimer))
+	l.state, l.pending, l.credit = Tripped, false, -1
+	l.holding, l.holdCredit, l.ready = false, -1, false
+	l.occurrence++
+	l.tripped = t
+	l.votes = e.votes(i)
+	v := Event{Kind: InterlockTripped, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority, Votes: l.votes}
+	if c := e.firstOut(i); c != nil {
+		l.firstOut, v.FirstOut = c.name, c.name
+		v.Tag, v.Value, v.Quality, v.Limit = c.tag, c.value, c.quality, c.limit
+	}
+	e.emit(v)
+	e.durable = true
+	e.take(i, t)
+}
+
+// votes returns the votes that stand, in the order in which they began to count.
+func (e *Engine) votes(i int) []Vote {
+	type begun struct {
+		Vote
+		at int64
+	}
+	l := &e.interlocks[i]
+	cs := e.channels[l.first : l.first+l.n]
+	blind := !slices.ContainsFunc(cs, func(c channel) bool { return c.usable })
+	var all []begun
+	for k := range cs {
+		c := &cs[k]
+		v := begun{Vote{Channel: c.name, Quality: c.quality, Value: c.value}, 0}
+		switch {
+		case c.process:
+			v.Reason, v.Since, v.at = VoteProcess, c.since, c.since.Mono
+			if inTest(c.quality) {
+				v.Reason = VoteTest
+			}
+		case c.effective && !(blind && l.holdsAll) && (l.bad != LeftOut || blind):
+			v.Reason, v.Since, v.at = VoteBad, c.badSince, c.badSince.Mono+l.badAfter
+		default:
+			continue
+		}
+		all = append(all, v)
+	}
+	slices.SortStableFunc(all, func(a, b begun) int {
+		switch {
+		case a.at < b.at:
+			return -1
+		case a.at > b.at:
+			return 1
+		}
+		return 0
+	})
+	votes := make([]Vote, len(all))
+	for k := range all {
+		votes[k] = all[k].Vote
+		votes[k].Last = l.standing && k == len(all)-1
+	}
+	return votes
+}
+
+// firstOut returns the channel whose condition became true first among those
+// that vote by it, else the one that became bad first.
+func (e *Engine) firstOut(i int) (first *channel) {
+	l := &e.interlocks[i]
+	for k := range l.n {
+		c := &e.channels[l.first+k]
+		if c.process && (first == nil || c.since.Mono < first.since.Mono) {
+			first = c
+		}
+	}
+	if first != nil {
+		return first
+	}
+	for k := range l.n {
+		c := &e.channels[l.first+k]
+		if c.effective && (first == nil || c.badSince.Mono < first.badSince.Mono) {
+			first = c
+		}
+	}
+	return first
+}
+
+// release sees whether a tripped interlock may be reset: every channel that is
+// in the vote satisfies its reset condition, and has for ResetFor.
+func (e *Engine) release(i int, cs []channel, usable int, t tag.Stamp) {
+	l := &e.interlocks[i]
+	hold := !l.standing && usable > 0
+	for k := range cs {
+		c := &cs[k]
+		hold = hold && (c.usable && c.clear || c.bad && l.bad == LeftOut || l.seat == k)
+	}
+	slot := e.lockTimer(i, resetTimer)
+	if !hold {
+		l.holding, l.ready, l.holdCredit = false, false, -1
+		e.timers.stop(slot)
+		return
+	}
+	if !l.holding {
+		l.holding, l.holdSince = true, t.Mono-max(l.holdCredit, 0)
+		l.holdCredit = -1
+	}
+	if at, due := passed(l.holdSince, l.resetFor, t); !due {
+		e.timers.set(slot, at)
+		return
+	}
+	l.ready = true
+	if !l.manual {
+		e.reset(i, Event{At: t})
+	}
+}
+
+// reset ends a trip; v says when, and who did it.
+func (e *Engine) reset(i int, v Event) {
+	l := &e.interlocks[i]
+	v.Kind, v.Rule, v.Occurrence, v.Priority = InterlockReset, l.name, l.occurrence, l.priority
+	l.state, l.firstOut, l.votes = Armed, "", nil
+	l.holding, l.ready = false, false
+	e.timers.stop(e.lockTimer(i, resetTimer))
+	e.emit(v)
+	e.durable = true
+	e.leave(i)
+}
+
+// wrecked says that an interlock panicked even with all its channels bad.
+func (l *interlock) wrecked() bool { return l.broken > 1 }
+
+// judgeWrecked trips unless all-bad holds, without looking at anything else.
+func (e *Engine) judgeWrecked(i int, t tag.Stamp) {
+	l := &e.interlocks[i]
+	if l.broken > 2 || l.state == Tripped || l.holdsAll {
+		return
+	}
+	l.state, l.settling = Tripped, false
+	l.occurrence++
+	l.tripped = t
+	e.emit(Event{Kind: InterlockTripped, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority})
+	e.durable = true
+	e.take(i, t)
+}

@@ -1,0 +1,644 @@
+package rules
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"davy/drivers/tag"
+	"pgregory.net/rapid"
+)
+
+// The model is the rules said naively: no timers, no lists of what moved;
+// every second of time it looks at everything. Time is whole seconds.
+type model struct {
+	set     Set
+	start   int
+	image   []tag.Reading
+	alarms  []modelAlarm // the set's
+	auto    map[string]*modelAlarm
+	locks   []modelLock
+	outputs []bool
+	events  []string
+}
+
+type modelAlarm struct {
+	Alarm
+	state    AlarmState
+	occ      int
+	stands   bool
+	since    int
+	clearing bool
+	left     int
+	wasClear bool
+	last     int
+}
+
+type modelLock struct {
+	Interlock
+	state             InterlockState
+	settled, degraded bool
+	ch                []modelChannel
+	seat              int
+	standing, ready   bool
+	votes, resets     span
+	occ, tripped      int
+	firstOut          string
+	frozen            string
+	demanded          []bool
+}
+
+// span is how long something has been so.
+type span struct {
+	is   bool
+	from int
+}
+
+func (s *span) set(is bool, t int) {
+	if is && !s.is {
+		s.from = t
+	}
+	s.is = is
+}
+
+func (s *span) lasted(d time.Duration, t int) bool { return s.is && t-s.from >= int(d/time.Second) }
+
+type modelChannel struct {
+	read, over, clear   bool
+	bad, test, process  span
+	usable, policy, out bool
+}
+
+func (m *model) say(t int, format string, args ...any) {
+	m.events = append(m.events, fmt.Sprintf("%4d ", t)+fmt.Sprintf(format, args...))
+}
+
+func (m *model) holds(c Condition, by float64) bool {
+	v, l := m.image[c.Tag].Value.Float(), c.Limit
+	switch c.Op {
+	case GE:
+		return v >= l-by
+	case GT:
+		return v > l-by
+	case LE:
+		return v <= l+by
+	case LT:
+		return v < l+by
+	case EQ:
+		return v == l
+	}
+	return v != l
+}
+
+func (m *model) alarm(a *modelAlarm, c truth, floor bool, t int) {
+	switch raised := a.state == Unacked || a.state == Acked; {
+	case raised && c == yes:
+		a.clearing = false
+	case raised && c == no:
+		if !a.clearing {
+			a.clearing, a.left = true, int(a.OffDelay/time.Second)
+		} else if a.wasClear {
+			a.left -= t - a.last
+		}
+		if a.left <= 0 {
+			a.clearing = false
+			a.state = map[AlarmState]AlarmState{Unacked: ReturnedUnacked, Acked: Normal}[a.state]
+			if a.Latch {
+				a.state = map[AlarmState]AlarmState{ReturnedUnacked: LatchedUnacked, Normal: LatchedAcked}[a.state]
+			}
+			m.say(t, "returned %s#%d", a.Name, a.occ)
+		}
+	case !raised:
+		if c == yes && !a.stands {
+			a.stands, a.since = true, t
+		}
+		if c == no {
+			a.stands = false
+		}
+		if a.stands && t-a.since >= int(a.OnDelay/time.Second) && !floor {
+			a.stands, a.state, a.clearing = false, Unacked, false
+			a.occ++
+			m.say(t, "raised %s#%d", a.Name, a.occ)
+		}
+	}
+	a.wasClear, a.last = c == no, t
+}
+
+// instant looks at everything at t.
+func (m *model) instant(t int) {
+	settled := t-m.start >= int(m.set.Settle/time.Second)
+	for i := range m.alarms {
+		a := &m.alarms[i]
+		r := &m.image[a.Cond.Tag]
+		c := unknown
+		if a.NotWatched {
+			c = truthOf(!usable(r))
+		} else if usable(r) {
+			db := 0.0
+			if a.state == Unacked || a.state == Acked {
+				db = a.Deadband
+			}
+			c = truthOf(m.holds(a.Cond, db))
+		}
+		m.alarm(a, c, r.Quality == tag.BadNeverRead && !settled, t)
+	}
+	for _, a := range m.auto { // a delay that ends now has ended, whatever else happens now
+		if a.stands {
+			m.alarm(a, yes, false, t)
+		}
+	}
+	for i := range m.locks {
+		m.lock(&m.locks[i], settled, t)
+	}
+	for o := range m.outputs {
+		on := false
+		for i := range m.locks {
+			for k, d := range m.locks[i].Demands {
+				on = on || d.Output == m.set.Outputs[o].Name && m.locks[i].demanded[k]
+			}
+		}
+		if on != m.outputs[o] {
+			m.outputs[o] = on
+			m.say(t, "output %s %v", m.set.Outputs[o].Name, on)
+		}
+		if p := m.set.Outputs[o]; p.Proved {
+			proof := usable(&m.image[p.Proof.Tag]) && m.holds(p.Proof, 0)
+			m.alarm(m.auto[p.Name+".proof"], truthOf(on && !proof), false, t)
+		}
+	}
+}
+
+func (m *model) lock(l *modelLock, settled bool, t int) {
+	allRead := true
+	for k := range l.ch {
+		c, r := &l.ch[k], &m.image[l.Channels[k].Cond.Tag]
+		c.read = c.read || r.Quality != tag.BadNeverRead
+		allRead = allRead && c.read
+		c.test.set(inTest(r.Quality) && !l.InTestCounts, t)
+		c.usable = !c.test.is && usable(r)
+		if l.InTestCounts && r.Quality.Reason() == tag.FunctionCheck {
+			c.usable = r.Value.Kind() != tag.None
+		}
+		if c.usable {
+			c.over, c.clear = m.holds(l.Channels[k].Cond, 0), !m.holds(l.Channels[k].Cond, 0)
+			if l.ResetConds != nil {
+				c.clear = m.holds(l.ResetConds[k], 0)
+			}
+		}
+	}
+	if !l.settled && (allRead || settled) {
+		l.settled = true
+		if l.state == Starting {
+			l.state = Armed
+			m.say(t, "armed %s", l.Name)
+		}
+	}
+	if l.seat >= 0 && !l.ch[l.seat].test.is {
+		l.seat = -1
+	}
+	for k := range l.ch {
+		if l.ch[k].test.is && l.seat < 0 {
+			l.seat = k
+			for j := range l.ch {
+				if l.ch[j].test.is && l.ch[j].test.from < l.ch[l.seat].test.from {
+					l.seat = j
+				}
+			}
+		}
+	}
+	inVote, votes, live, bad, policy := 0, 0, 0, 0, 0
+	outs := 0
+	for k := range l.ch {
+		c := &l.ch[k]
+		c.bad.set(!c.usable && l.seat != k, t)
+		c.policy = c.bad.lasted(l.BadAfter, t)
+		c.process.set(c.over && (c.usable || c.bad.is && !c.policy && l.Bad == LastGood), t)
+		live += count(c.usable)
+		bad += count(c.bad.is)
+		policy += count(c.policy)
+		if l.seat != k && !(c.policy && l.Bad == LeftOut) {
+			inVote++
+		}
+		out := l.settled && (l.seat == k || c.policy || c.bad.is && (c.out || l.Bad == LastGood))
+		if out && !c.out {
+			m.say(t, "degraded %s %s", l.Name, l.Channels[k].Name)
+		}
+		c.out = out
+		outs += count(out)
+	}
+	if l.degraded && outs == 0 {
+		m.say(t, "restored %s", l.Name)
+	}
+	l.degraded = outs > 0
+	if l.settled {
+		for _, a := range []string{".degraded", ".degraded-overdue"} {
+			if m.auto[l.Name+a] != nil {
+				m.alarm(m.auto[l.Name+a], truthOf(outs > 0), false, t)
+			}
+		}
+	}
+	allBad := live == 0 && bad > 0
+	for k := range l.ch {
+		c := &l.ch[k]
+		votes += count(c.process.is || c.policy && l.Bad != LeftOut && !(allBad && l.AllBadHolds))
+	}
+	l.standing = inVote > 0 && votes >= min(l.M, inVote) || allBad && policy == bad && !l.AllBadHolds
+	if !l.settled {
+		return
+	}
+	l.votes.set(l.standing && l.state == Armed, t)
+	if l.votes.lasted(l.OnDelay, t) {
+		l.votes.is = false
+		m.trip(l, allBad, t)
+	}
+	hold := l.state == Tripped && !l.standing && live > 0
+	for k := range l.ch {
+		c := &l.ch[k]
+		hold = hold && (c.usable && c.clear || c.bad.is && l.Bad == LeftOut || l.seat == k)
+	}
+	l.resets.set(hold, t)
+	l.ready = l.resets.lasted(l.ResetFor, t)
+	if l.ready && !l.ManualReset {
+		m.reset(l, t)
+	}
+	for k, d := range l.Demands {
+		l.demanded[k] = l.state == Tripped && t-l.tripped >= int(d.Delay/time.Second)
+	}
+}
+
+func (m *model) trip(l *modelLock, allBad bool, t int) {
+	l.state, l.tripped = Tripped, t
+	l.occ++
+	l.firstOut, l.frozen = "", ""
+	best := 1 << 30
+	for k := range l.ch {
+		if c := &l.ch[k]; c.process.is && c.process.from < best {
+			best, l.firstOut = c.process.from, l.Channels[k].Name
+		}
+	}
+	for k := range l.ch {
+		if c := &l.ch[k]; c.policy && c.bad.from < best && !slices.ContainsFunc(l.ch, func(c modelChannel) bool { return c.process.is }) {
+			best, l.firstOut = c.bad.from, l.Channels[k].Name
+		}
+	}
+	type vote struct {
+		from int
+		s    string
+	}
+	var all []vote
+	for k := range l.ch {
+		c := &l.ch[k]
+		name := l.Channels[k].Name
+		switch {
+		case c.process.is && inTest(m.image[l.Channels[k].Cond.Tag].Quality):
+			all = append(all, vote{c.process.from, name + "!test"})
+		case c.process.is:
+			all = append(all, vote{c.process.from, name})
+		case c.policy && (l.Bad != LeftOut || allBad) && !(allBad && l.AllBadHolds):
+			all = append(all, vote{c.bad.from + int(l.BadAfter/time.Second), name + "!bad"})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b vote) int { return cmp.Compare(a.from, b.from) })
+	for i, v := range all {
+		if i > 0 {
+			l.frozen += ","
+		}
+		l.frozen += v.s
+	}
+	m.say(t, "tripped %s#%d first=%s votes=%s", l.Name, l.occ, l.firstOut, l.frozen)
+}
+
+func (m *model) reset(l *modelLock, t int) {
+	l.state, l.ready, l.resets.is = Armed, false, false
+	clear(l.demanded)
+	m.say(t, "reset %s#%d", l.Name, l.occ)
+}
+
+// do carries out a command; it returns the code of the refusal.
+func (m *model) do(c Command, t int) string {
+	for i := range m.locks {
+		l := &m.locks[i]
+		if l.Name != c.Rule {
+			continue
+		}
+		switch {
+		case c.Verb == Ack:
+			return "not-alarm"
+		case c.Occurrence == 0 || int(c.Occurrence) != l.occ:
+			return "wrong-occurrence"
+		case l.state != Tripped:
+			return "not-tripped"
+		case l.standing:
+			return "still-standing"
+		case !l.ready:
+			return "reset-not-met"
+		}
+		m.reset(l, t)
+		m.instant(t)
+		return ""
+	}
+	var a *modelAlarm
+	for i := range m.alarms {
+		if m.alarms[i].Name == c.Rule {
+			a = &m.alarms[i]
+		}
+	}
+	if a == nil {
+		a = m.auto[c.Rule]
+	}
+	if a == nil {
+		return "unknown-rule"
+	}
+	if c.Occurrence == 0 || int(c.Occurrence) != a.occ {
+		return "wrong-occurrence"
+	}
+	var to map[AlarmState]AlarmState
+	word, code := "acked", "already-acked"
+	if c.Verb == Ack {
+		to = map[AlarmState]AlarmState{Unacked: Acked, ReturnedUnacked: Normal, LatchedUnacked: LatchedAcked}
+	} else {
+		to = map[AlarmState]AlarmState{LatchedAcked: Normal}
+		word = "unlatched"
+		code = map[AlarmState]string{Unacked: "still-standing", Acked: "still-standing", LatchedUnacked: "not-acked", Normal: "not-tripped", ReturnedUnacked: "not-tripped"}[a.state]
+	}
+	next, ok := to[a.state]
+	if !ok {
+		return code
+	}
+	a.state = next
+	m.say(t, "%s %s#%d", word, a.Name, a.occ)
+	return ""
+}
+
+func (m *model) states() (all []string) {
+	for i := range m.alarms {
+		all = append(all, fmt.Sprintf("%s %d#%d", m.alarms[i].Name, m.alarms[i].state, m.alarms[i].occ))
+	}
+	for name, a := range m.auto {
+		all = append(all, fmt.Sprintf("%s %d#%d", name, a.state, a.occ))
+	}
+	for i := range m.locks {
+		l := &m.locks[i]
+		s := fmt.Sprintf("%s %d#%d degraded=%v", l.Name, l.state, l.occ, l.degraded)
+		if l.state == Tripped {
+			s += fmt.Sprintf(" first=%s votes=%s ready=%v", l.firstOut, l.frozen, l.ready)
+		}
+		all = append(all, s)
+	}
+	for o := range m.outputs {
+		all = append(all, fmt.Sprintf("%s %v", m.set.Outputs[o].Name, m.outputs[o]))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// rig of the engine, in the model's words.
+func engineStates(e *Engine, set Set, now tag.Stamp) (all []string) {
+	for name := range e.names {
+		if a, ok := e.Alarm(name); ok && name != Fault {
+			all = append(all, fmt.Sprintf("%s %d#%d", name, a.State, a.Occurrence))
+		}
+	}
+	for _, l := range e.Interlocks(nil, &Input{Now: now}) {
+		s := fmt.Sprintf("%s %d#%d degraded=%v", l.Name, l.State, l.Occurrence, l.Degraded)
+		if l.State == Tripped {
+			s += fmt.Sprintf(" first=%s votes=%s ready=%v", l.FirstOut, votesText(l.Votes), l.ResetReady)
+		}
+		all = append(all, s)
+	}
+	for o, d := range e.Demands(nil) {
+		all = append(all, fmt.Sprintf("%s %v", set.Outputs[o].Name, d.Protective))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func engineEvents(events []Event) (all []string, sorted bool) {
+	sorted = true
+	for i, v := range events {
+		t := int((v.At.Mono - rigBase) / int64(time.Second))
+		s := ""
+		switch v.Kind {
+		case AlarmRaised:
+			s = fmt.Sprintf("raised %s#%d", v.Rule, v.Occurrence)
+		case AlarmReturned:
+			s = fmt.Sprintf("returned %s#%d", v.Rule, v.Occurrence)
+		case AlarmAcked:
+			s = fmt.Sprintf("acked %s#%d", v.Rule, v.Occurrence)
+		case AlarmReset:
+			s = fmt.Sprintf("unlatched %s#%d", v.Rule, v.Occurrence)
+		case InterlockArmed:
+			s = "armed " + v.Rule
+		case InterlockTripped:
+			s = fmt.Sprintf("tripped %s#%d first=%s votes=%s", v.Rule, v.Occurrence, v.FirstOut, votesText(v.Votes))
+		case InterlockReset:
+			s = fmt.Sprintf("reset %s#%d", v.Rule, v.Occurrence)
+		case InterlockDegraded:
+			s = fmt.Sprintf("degraded %s %s", v.Rule, v.Votes[0].Channel)
+		case InterlockRestored:
+			s = "restored " + v.Rule
+		case OutputDemanded:
+			s = "output " + v.Output + " true"
+		case OutputReleased:
+			s = "output " + v.Output + " false"
+		}
+		all = append(all, fmt.Sprintf("%4d ", t)+s)
+		sorted = sorted && (i == 0 || events[i-1].At.Mono <= v.At.Mono)
+	}
+	slices.Sort(all)
+	return all, sorted
+}
+
+const modelTags = 4
+
+// drawSet makes a set of rules with short delays.
+func drawSet(t *rapid.T) Set {
+	delay := rapid.Custom(func(t *rapid.T) time.Duration { return s * time.Duration(rapid.IntRange(0, 4).Draw(t, "s")) })
+	cond := func(id int) Condition {
+		return Condition{tag.ID(id), Op(rapid.IntRange(0, 5).Draw(t, "op")), float64(rapid.IntRange(0, 4).Draw(t, "limit"))}
+	}
+	anyTag := func() int { return rapid.IntRange(1, modelTags).Draw(t, "tag") }
+	set := Set{Tags: tagsOf("a", "b", "c", "d"), Settle: s * time.Duration(rapid.IntRange(1, 8).Draw(t, "settle"))}
+	for i := range rapid.IntRange(0, 4).Draw(t, "alarms") {
+		a := Alarm{
+			Name: fmt.Sprintf("A%d", i), Cond: cond(anyTag()), Priority: Low, OnDelay: delay.Draw(t, "on"), OffDelay: delay.Draw(t, "off"),
+			Latch: rapid.Bool().Draw(t, "latch"), NotWatched: rapid.IntRange(0, 3).Draw(t, "not watched") == 0,
+		}
+		if a.Cond.Op < EQ {
+			a.Deadband = float64(rapid.IntRange(0, 2).Draw(t, "deadband"))
+		}
+		set.Alarms = append(set.Alarms, a)
+	}
+	set.Outputs = []Output{{Name: "o1", Proved: true, Proof: cond(anyTag()), Within: delay.Draw(t, "within")}, {Name: "o2"}}
+	for i := range rapid.IntRange(0, 2).Draw(t, "interlocks") {
+		n := rapid.IntRange(1, 3).Draw(t, "n")
+		l := Interlock{
+			Name: fmt.Sprintf("L%d", i), Priority: High, M: rapid.IntRange(1, n).Draw(t, "m"), OnDelay: delay.Draw(t, "delay"),
+			Bad: BadPolicy(rapid.IntRange(0, 2).Draw(t, "bad")), BadAfter: delay.Draw(t, "after"), InTestCounts: rapid.Bool().Draw(t, "in test"),
+			AllBadHolds: rapid.Bool().Draw(t, "holds"), DegradedPriority: Priority(rapid.IntRange(0, 1).Draw(t, "degraded")), DegradedAtMost: delay.Draw(t, "at most"),
+			ManualReset: rapid.Bool().Draw(t, "manual"), ResetFor: delay.Draw(t, "reset for"),
+		}
+		for k := range n {
+			l.Channels = append(l.Channels, Channel{fmt.Sprintf("c%d", k), cond(anyTag())})
+		}
+		if rapid.Bool().Draw(t, "conds") {
+			for k := range n {
+				l.ResetConds = append(l.ResetConds, cond(int(l.Channels[k].Cond.Tag)))
+			}
+		}
+		for o := range set.Outputs {
+			if rapid.Bool().Draw(t, "demand") {
+				l.Demands = append(l.Demands, Demand{set.Outputs[o].Name, delay.Draw(t, "take")})
+			}
+		}
+		set.Interlocks = append(set.Interlocks, l)
+	}
+	return set
+}
+
+func newModel(set Set) *model {
+	m := &model{set: set, auto: map[string]*modelAlarm{}, outputs: make([]bool, len(set.Outputs))}
+	auto := func(name string, on time.Duration) { m.auto[name] = &modelAlarm{Alarm: Alarm{Name: name, OnDelay: on}} }
+	for _, a := range set.Alarms {
+		m.alarms = append(m.alarms, modelAlarm{Alarm: a})
+	}
+	for _, l := range set.Interlocks {
+		m.locks = append(m.locks, modelLock{Interlock: l, ch: make([]modelChannel, len(l.Channels)), seat: -1, demanded: make([]bool, len(l.Demands))})
+		if l.DegradedPriority > 0 {
+			auto(l.Name+".degraded", 0)
+		}
+		if l.DegradedAtMost > 0 {
+			auto(l.Name+".degraded-overdue", l.DegradedAtMost)
+		}
+	}
+	for _, o := range set.Outputs {
+		if o.Proved {
+			auto(o.Name+".proof", o.Within)
+		}
+	}
+	return m
+}
+
+var modelQualities = []tag.Quality{
+	tag.GoodQuality, tag.GoodQuality, tag.GoodQuality, tag.GoodQuality, tag.BadNoComm, tag.BadStale, tag.GoodQuality | tag.Test,
+	tag.MakeQuality(tag.Bad, tag.FunctionCheck, 0), tag.MakeQuality(tag.Uncertain, tag.LastUsable, 0), tag.MakeQuality(tag.Uncertain, tag.NotAccurate, 0),
+}
+
+// TestAgainstModel plays random rules, readings and commands to the engine and
+// to the model. A hand-over to a new engine in between must not be seen.
+func TestAgainstModel(t *testing.T) {
+	checks(t, 4000)
+	rapid.Check(t, func(t *rapid.T) {
+		set := drawSet(t)
+		e, err := New(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newModel(set)
+		img := NewImage(set)
+		m.image = img.Readings()
+		var out Outcome
+		now := 0
+		compare := func() {
+			t.Helper()
+			got, sorted := engineEvents(out.Events)
+			slices.Sort(m.events)
+			if !slices.Equal(got, m.events) || !sorted {
+				t.Fatalf("at %d\n got %q\nwant %q", now, got, m.events)
+			}
+			m.events = nil
+			if got, want := engineStates(e, set, rigStamp(s*time.Duration(now))), m.states(); !slices.Equal(got, want) {
+				t.Fatalf("at %d\n got %q\nwant %q", now, got, want)
+			}
+		}
+		for step := range rapid.IntRange(1, 30).Draw(t, "steps") {
+			last := now
+			now += rapid.IntRange(0, 6).Draw(t, "dt")
+			if step > 0 {
+				m.image = slices.Clone(img.Readings())
+				for at := last + 1; at <= now; at++ {
+					m.instant(at)
+				}
+			}
+			for id := tag.ID(1); id <= modelTags; id++ {
+				if rapid.Bool().Draw(t, "put") {
+					q := rapid.SampledFrom(modelQualities).Draw(t, "q")
+					v := tag.IntValue(int64(rapid.IntRange(0, 5).Draw(t, "v")))
+					img.Put(tag.Reading{Tag: id, Quality: q, Value: v})
+				}
+			}
+			m.image = img.Readings()
+			if step == 0 {
+				m.start = now
+			}
+			m.instant(now)
+			in := Input{Now: rigStamp(s * time.Duration(now)), Image: img.Readings(), Changed: img.TakeChanged()}
+			e.Step(&in, &out)
+			compare()
+			in.Changed = nil
+
+			if rapid.Bool().Draw(t, "command") {
+				names := make([]string, 0, len(e.names))
+				for name := range e.names {
+					names = append(names, name)
+				}
+				slices.Sort(names)
+				c := Command{Verb: Ack + Verb(rapid.IntRange(0, 1).Draw(t, "verb")), Rule: rapid.SampledFrom(names).Draw(t, "rule")}
+				if a, ok := e.Alarm(c.Rule); ok {
+					c.Occurrence = a.Occurrence
+				} else if l, ok := e.Interlock(c.Rule, in.Now); ok {
+					c.Occurrence = l.Occurrence
+				}
+				if rapid.IntRange(0, 5).Draw(t, "wrong") == 0 {
+					c.Occurrence++
+				}
+				if c.Rule != Fault {
+					code := ""
+					var refused *RefusedError
+					if err := e.Do(&in, c, &out); errors.As(err, &refused) {
+						code = refused.Code
+					}
+					if want := m.do(c, now); code != want {
+						t.Fatalf("at %d %v %s: refused %q, want %q", now, c.Verb, c.Rule, code, want)
+					}
+					compare()
+				}
+			}
+			read := !slices.ContainsFunc(img.Readings()[1:], func(r tag.Reading) bool { return r.Quality == tag.BadNeverRead })
+			if read && rapid.IntRange(0, 4).Draw(t, "hand-over") == 0 {
+				b := e.Snapshot(nil, in.Now)
+				if e, err = New(set); err != nil {
+					t.Fatal(err)
+				}
+				if err = e.Restore(b, 0); err != nil {
+					t.Fatal(err)
+				}
+				e.Step(&in, &out)
+				compare()
+			}
+		}
+	})
+}
+
+// checks sets how many random runs there are, scaled by DAVY_TEST_SCALE.
+func checks(t *testing.T, n int) {
+	t.Helper()
+	scale := 1.0
+	if v := os.Getenv("DAVY_TEST_SCALE"); v != "" {
+		var err error
+		if scale, err = strconv.ParseFloat(v, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, v := range map[string]string{"rapid.checks": strconv.Itoa(max(1, int(float64(n)*scale))), "rapid.nofailfile": "true"} {
+		if err := flag.Set(name, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,4 @@
+// Package stray is in no table. It is reported once.
+package stray
+
+import _ "davy/agent/journal"

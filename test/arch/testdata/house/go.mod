@@ -1,0 +1,3 @@
+module davy
+
+go 1.26.0

@@ -1,0 +1,57 @@
+// Command bench takes the figures that Davy promises and holds them to their
+// limits: `go run ./test/bench [-only NAME]`, NAME being the beginning of a
+// figure's name.
+//
+// It prints lines `BENCH name value unit [limit]` and exits 1 when a limit is
+// passed or a figure could not be taken. How a figure is taken stands in
+// package figure; each part of the house brings its own figures in a package
+// below this one, and they are joined here.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"davy/test/bench/figure"
+)
+
+// group is a few figures that are taken together.
+type group struct {
+	name string // what their names begin with
+	run  func(w io.Writer) bool
+}
+
+var groups = []group{
+	{"binary", binary},
+}
+
+func main() {
+	only := flag.String("only", "", "take only the figures whose names begin so")
+	flag.Parse()
+	fmt.Println("#", figure.Machine(os.TempDir()))
+	ok, ran := run(os.Stdout, groups, *only)
+	if !ran {
+		fmt.Fprintf(os.Stderr, "bench: there is no figure %q\n", *only)
+		os.Exit(2)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// run takes the chosen groups and reports whether all held, and whether there
+// were any.
+func run(w io.Writer, groups []group, only string) (ok, ran bool) {
+	ok = true
+	for _, g := range groups {
+		if !strings.HasPrefix(only, g.name) && !strings.HasPrefix(g.name, only) {
+			continue
+		}
+		ran = true
+		ok = g.run(w) && ok
+	}
+	return ok, ran
+}

@@ -1,0 +1,21 @@
+// Package device is a Modbus TCP device that misbehaves on purpose, and a
+// checker that knows from outside what it held.
+//
+// Every cell is a pair of registers (or, of inputs, likewise): the first holds
+// the cell's own address, the second counts its changes. So the value that a
+// client takes for good names the register it came from and the time it was
+// there: reading a cell as uint32 gives address<<16 | count. The device keeps
+// when each count began and ended; Held says whether a cell held a value at
+// some instant of a request.
+//
+// Each answer is spoilt as the present Fault says, or, with Chaos, as a seeded
+// die says. The device serves any number of connections; each answers in
+// order, except where the fault is about order. It writes what it is told to
+// (holding cells above WriteFrom, coils). Serve blocks and returns when every
+// goroutine of the device has.
+//
+// Goburrow is a driver over goburrow's own client, the reference that the
+// checker must be able to catch.
+//
+// Imports: drivers, drivers/tag, drivers/modbus (addresses and types), goburrow's modbus.
+package device
