@@ -6,7 +6,7 @@
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 export GOFLAGS ?= -buildvcs=false
-export DEMO_SECONDS DEMO_FAULT KILL_SECONDS KILLS KILL_SEED DAVY_TEST_SCALE
+export DEMO_SECONDS DEMO_FAULT KILL_SEED DAVY_TEST_SCALE
 
 GO      ?= go
 BIN     := .cache/bin
@@ -17,7 +17,7 @@ STATICCHECK := $(BIN)/staticcheck-v0.8.2
 GOFUMPT     := $(BIN)/gofumpt-v0.12.0
 
 # Packages: what is quick, and of that what has more than one goroutine.
-QUICK      = $$($(GO) list ./... | grep -vE '^davy/test/(e2e|kill)(/|$$)')
+QUICK      = $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash)(/|$$)')
 CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 SOURCES    = $$(find . -name '*.go' -not -path './.*' -not -path '*/testdata/*' -not -name '*.pb.go')
 
@@ -45,7 +45,7 @@ check: ## about a minute: format, vet, lint, units (with the house rules and the
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
 	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" e2e \
-		"fuzz FUZZTIME=5m" "kill KILL_SECONDS=1800 KILLS=400" "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
+		"fuzz FUZZTIME=5m" kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
 	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m $(CONCURRENT)
@@ -98,8 +98,8 @@ stories: ## the stories of every plant in firmware-configs/plants, by the progra
 e2e: $(GOTEST) ## the real programs, sockets and broker, and a device that nobody here wrote
 	@$(GOTEST) -each -- -p 1 -timeout 20m ./test/e2e/...
 
-kill: ## decider, keeper, receiver and broker killed at seeded moments (KILL_SECONDS=180, KILLS=40, KILL_SEED)
-	@$(GO) build -o $(BIN)/kill ./test/kill && exec $(BIN)/kill
+kill: $(GOTEST) ## decider, keeper, receiver and broker killed at seeded moments (KILL_SEED to repeat a run)
+	@$(GOTEST) -each -say kills= -- -timeout 60m ./test/crash/...
 
 demo-fault: ## a receiver that silently drops one event must make the demo fail
 	@.ci/demo-fault

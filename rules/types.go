@@ -112,7 +112,7 @@ type Interlock struct {
 	// ManualReset: stays tripped until a person resets it (and the reset
 	// condition holds). Otherwise it resets itself when the condition holds.
 	ManualReset bool
-	// ResetBelow: all usable channels must satisfy their ResetCond for ResetFor
+	// ResetConds: all usable channels must satisfy their ResetCond for ResetFor
 	// and none may be bad without policy LeftOut, before a reset is accepted.
 	// Where no condition was written it is the negation of Channel.Cond.
 	ResetConds []Condition // one per channel
@@ -249,7 +249,7 @@ type Command struct {
 
 // RefusedError says why a command was not carried out. Code is a key of
 // agent/i18n ("refused.<code>"): unknown-rule, wrong-occurrence, not-alarm,
-// already-acked, not-tripped, still-standing, reset-not-met.
+// already-acked, not-acked, not-tripped, still-standing, reset-not-met.
 type RefusedError struct {
 	Code string
 	Rule string
@@ -294,9 +294,9 @@ type AlarmView struct {
 	Limit      float64
 	NotWatched bool
 	Agent      bool
-	// Of says what an automatic alarm is of: "degraded", "degraded-overdue",
-	// "proof" or "broken"; Text is then the interlock's or output's, and the
-	// words are agent/i18n's "alarm.of.<Of>". "" for an alarm of the set.
+	// Of says what an automatic alarm is about: "degraded" or
+	// "degraded-overdue" (Text is the interlock's), "proof" (Text is the
+	// output's) or "broken" (no Text). "" for an alarm of the set.
 	Of string
 }
 

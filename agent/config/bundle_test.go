@@ -88,7 +88,7 @@ uplinks: {r: {mqtt: "tls://h:8883", receipts: key keys/r.pub}}
 		t.Errorf("problems %v", codes(p))
 	}
 	_, q := Compile(b, testSet())
-	if !slices.Contains(codes(q), "unknown-template site.yaml:7:44") {
+	if !slices.Contains(codes(q), "unknown-template site.yaml:7:40") {
 		t.Errorf("the template that is nowhere: %v", codes(q))
 	}
 }

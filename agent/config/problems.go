@@ -124,8 +124,9 @@ func lineOf(b *Bundle, files map[string][]string, p Place) (string, bool) {
 	}
 	lines, have := files[p.File]
 	if !have {
-		data, _ := b.File(p.File)
-		lines = splitLines(data)
+		if data, ok := b.File(p.File); ok {
+			lines = splitLines(data)
+		}
 		files[p.File] = lines
 	}
 	if p.Line > len(lines) {

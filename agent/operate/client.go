@@ -82,7 +82,8 @@ func (c *Client) once(ctx context.Context, cmd Command, wait time.Duration) (*an
 	if err != nil {
 		return nil, fmt.Errorf("ask agent: %w", err)
 	}
-	if _, err := conn.Write(append(raw, '\n')); err != nil && !errors.Is(err, unix.EPIPE) { // it may have said why
+	_, err = conn.Write(append(raw, '\n'))
+	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) { // closed: it may have said why
 		return nil, fmt.Errorf("ask agent: %w", err)
 	}
 	in := bufio.NewReader(io.LimitReader(conn, MaxAnswer+1))

@@ -49,6 +49,8 @@ const (
 	Pace        = 20 * time.Millisecond  // between two requests of a connection
 	Hold        = 100 * time.Millisecond // a connection keeps its place at least so long, however fast it goes
 	AcceptPace  = time.Millisecond       // between two connections accepted
+	Backlog     = 16                     // connections not yet accepted; more are turned away by the kernel
+	TellEvery   = time.Minute            // between two lines in the log about connections that were refused
 	BusyWait    = 2 * time.Second        // a client that is told "busy" tries again so long
 	Idle        = 10 * time.Second       // a connection without a whole request is closed
 	WriteWait   = 5 * time.Second        // a client that does not read is closed

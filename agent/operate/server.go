@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sys/unix"
+
 	"davy/rules"
 )
 
@@ -36,7 +38,8 @@ type Server struct {
 	mu      sync.Mutex
 	users   map[uint32]int // connections by user
 	conns   map[*net.UnixConn]struct{}
-	crowded bool // told in the log
+	refused int       // since told
+	told    time.Time // when the log was
 }
 
 // Run listens until ctx ends. A file that a dead agent left is replaced; one
@@ -118,7 +121,17 @@ func listen(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	err = os.Chmod(temp, 0o660)
+	// A short queue at the door: a long one, filled by somebody who only knocks,
+	// would keep a person waiting for seconds.
+	raw, err := l.SyscallConn()
+	if err == nil {
+		if cerr := raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), Backlog) }); cerr != nil {
+			err = cerr
+		}
+	}
+	if err == nil {
+		err = os.Chmod(temp, 0o660)
+	}
 	if err == nil {
 		err = os.Rename(temp, path)
 	}
@@ -147,18 +160,19 @@ func (s *Server) enter(ctx context.Context, c *net.UnixConn) (uid uint32, ok boo
 	uid, err := peer(c)
 	s.mu.Lock()
 	ok = err == nil && ctx.Err() == nil && len(s.conns) < MaxConns && s.users[uid] < MaxPerUser
-	tell := !ok && !s.crowded
-	s.crowded = !ok
+	tell := 0
 	if ok {
 		s.conns[c] = struct{}{}
 		s.users[uid]++
+	} else if s.refused++; time.Since(s.told) > TellEvery {
+		tell, s.refused, s.told = s.refused, 0, time.Now()
 	}
 	s.mu.Unlock()
 	if ok {
 		return uid, true
 	}
-	if tell {
-		s.Log.Warn("connection refused", "user", userName(uid), "error", err)
+	if tell > 0 {
+		s.Log.Warn("connections refused", "count", tell, "user", userName(uid), "error", err)
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(Pace)) // the socket's buffer is empty: this does not wait
 	_ = write(c, &answer{Error: &Error{Code: busy}})

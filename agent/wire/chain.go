@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"strings"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -95,28 +94,37 @@ func (d *Digest) Sum() (sum [32]byte) {
 // window is how far back compressed data may refer; it bounds memory on both sides.
 const window = 64 << 10
 
-var encoder = sync.OnceValue(func() *zstd.Encoder {
+// Both are made when the program starts, because they hold channels: made
+// later, within one bubble of testing/synctest, they would be of no use in
+// another. Untouched, their tables take address space and no memory.
+var (
+	encoder = newEncoder()
+	decoder = newDecoder()
+)
+
+func newEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
 		zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
 	if err != nil {
 		panic("BUG: wire: " + err.Error())
 	}
+	e.EncodeAll(nil, nil) // makes its channel
 	return e
-})
+}
 
-var decoder = sync.OnceValue(func() *zstd.Decoder {
+func newDecoder() *zstd.Decoder {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(MaxBody), zstd.WithDecodeAllCapLimit(false))
 	if err != nil {
 		panic("BUG: wire: " + err.Error())
 	}
 	return d
-})
+}
 
-func pack(b []byte) []byte { return encoder().EncodeAll(b, nil) }
+func pack(b []byte) []byte { return encoder.EncodeAll(b, nil) }
 
 func unpack(body []byte) ([]byte, error) {
-	b, err := decoder().DecodeAll(body, nil)
+	b, err := decoder.DecodeAll(body, nil)
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), err == nil && len(b) > MaxBody:
 		return nil, fmt.Errorf("decompress: %w", ErrTooLarge)

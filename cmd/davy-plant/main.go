@@ -121,6 +121,9 @@ func run(ctx context.Context, c *cli.Call, in io.Reader) error {
 	}
 	plant := bench.New(bench.Options{Seed: seed, Speed: speed, Script: lines, Watch: watch, Book: book, Now: clock.Now})
 	err = serve(ctx, c, plant, ready{Log: c.Flag("log"), Seed: seed, Speed: speed, PID: os.Getpid()})
+	if err == nil {
+		err = plant.End()
+	}
 	return errors.Join(err, book.Close())
 }
 

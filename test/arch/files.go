@@ -81,7 +81,7 @@ func Top(t *Tree) []Finding {
 }
 
 var (
-	place  = regexp.MustCompile(`(^|[\s"'=:(` + "`" + `])/(tmp|root|home|work|farm|Users)/[A-Za-z]`)
+	place  = regexp.MustCompile(`(^|[\s"'=(` + "`" + `])/(tmp|root|home|work|farm|Users)/[A-Za-z]`)
 	mirror = regexp.MustCompile(`\b(proxy\.golang\.org|goproxy\.[a-z]+|registry\.npmjs\.org|npmmirror\.com|deb\.debian\.org|mirrors?\.[a-z0-9-]+\.[a-z.]+)\b`)
 )
 

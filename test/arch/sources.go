@@ -37,33 +37,60 @@ func Comment(t *Tree) []Finding {
 var sentence = regexp.MustCompile(`[\p{L}\p{N})"'` + "`" + `][.!?](\s|$)`)
 
 // Sleep: no time.Sleep in tests outside a synctest bubble, where time is free.
-// A helper whose comment says that it is called in a bubble counts as inside.
+// Inside is what stands in a bubble, what is a function literal in a test that
+// opens one (a fake's answer, made before it), and a helper whose comment says
+// that it is called in a bubble.
 func Sleep(t *Tree) []Finding {
 	var found []Finding
+	opens := bubbles(t)
 	for _, f := range t.Go {
 		if !f.Test {
 			continue
 		}
 		for _, d := range f.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Doc != nil && strings.Contains(fn.Doc.Text(), "bubble") {
+			fn, ok := d.(*ast.FuncDecl)
+			if ok && fn.Doc != nil && strings.Contains(fn.Doc.Text(), "bubble") {
 				continue
 			}
+			opener := ok && opens[f.Dir+" "+fn.Name.Name]
 			ast.Inspect(d, func(n ast.Node) bool {
-				c, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				switch callee(c) {
-				case "synctest.Test", "synctest.Run":
-					return false
-				case "time.Sleep":
-					found = append(found, t.at(f, c, "time.Sleep in a test: wait for a condition, or use a synctest bubble"))
+				switch n := n.(type) {
+				case *ast.FuncLit:
+					return !opener
+				case *ast.CallExpr:
+					if callee(n) == "time.Sleep" {
+						found = append(found, t.at(f, n, "time.Sleep in a test: wait for a condition, or use a synctest bubble"))
+					}
 				}
 				return true
 			})
 		}
 	}
 	return found
+}
+
+// bubbles finds the test functions that open a bubble, by folder and name:
+// themselves, or by calling one of the same folder that does.
+func bubbles(t *Tree) map[string]bool {
+	opens := map[string]bool{}
+	for before := -1; before != len(opens); {
+		before = len(opens)
+		for _, f := range t.Go {
+			for _, d := range f.Decls {
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok || !f.Test {
+					continue
+				}
+				ast.Inspect(fn, func(n ast.Node) bool {
+					if c, ok := n.(*ast.CallExpr); ok && (callee(c) == "synctest.Test" || opens[f.Dir+" "+callee(c)]) {
+						opens[f.Dir+" "+fn.Name.Name] = true
+					}
+					return true
+				})
+			}
+		}
+	}
+	return opens
 }
 
 // Skip: a skipped test is a failed test.

@@ -69,8 +69,9 @@ var House = []Package{
 	{Path: "firmware-configs"},
 	{Path: "cmd/davy", Ours: "agent agent/... rules rules/ruletest drivers drivers/... firmware-configs"},
 	{Path: "cmd/davy-receiver/wirepb", Libs: "google.golang.org/protobuf"},
+	{Path: "cmd/davy-receiver/gate", Ours: "agent/wire"},
 	{Path: "cmd/davy-receiver/store", Ours: "agent/wire agent/evidence cmd/davy-receiver/wirepb drivers/tag", Libs: "modernc.org/sqlite"},
-	{Path: "cmd/davy-receiver/ingest", Ours: "agent/wire agent/evidence cmd/davy-receiver/store cmd/davy-receiver/wirepb rules drivers/tag", Libs: "google.golang.org/protobuf"},
+	{Path: "cmd/davy-receiver/ingest", Ours: "agent/wire agent/evidence cmd/davy-receiver/gate cmd/davy-receiver/store cmd/davy-receiver/wirepb rules drivers/tag", Libs: "google.golang.org/protobuf"},
 	{Path: "cmd/davy-receiver", Ours: "agent/wire agent/evidence agent/i18n agent/cli agent/clock agent/uplink/mqtt cmd/davy-receiver/... rules drivers/tag", Libs: "github.com/eclipse/paho.mqtt.golang github.com/mochi-mqtt/server/v2"},
 	{Path: "cmd/davy-plant/modbus", Ours: "drivers/tag"},
 	{Path: "cmd/davy-plant/process", Ours: "drivers/tag"},
@@ -83,7 +84,7 @@ var House = []Package{
 
 // What only tests use, beside what their package may use.
 const testLibs = "pgregory.net/rapid github.com/rogpeppe/go-internal github.com/mochi-mqtt/server/v2 " +
-	"github.com/goburrow/modbus github.com/google/go-cmp google.golang.org/protobuf"
+	"github.com/goburrow/modbus github.com/klauspost/compress google.golang.org/protobuf"
 
 // What the decider must never hold, whoever brings it in.
 var forbidden = []string{"go.etcd.io/bbolt", "github.com/eclipse/paho.mqtt.golang", "net/http", "crypto/tls"}

@@ -144,13 +144,18 @@ type named struct {
 	at    Finding
 }
 
-// has reports whether something could make the key: a literal, or a joint
-// whose missing parts are literals themselves ("problem."+code, and code is
-// "unknown-field" somewhere).
-func (u *uses) has(key string) bool {
-	return u.literals[key] || slices.ContainsFunc(u.patterns, func(p *regexp.Regexp) bool {
-		m := p.FindStringSubmatch(key)
-		return m != nil && !slices.ContainsFunc(m[1:], func(part string) bool { return !u.literals[part] })
+// has reports whether something makes the key: a literal, or a joint whose
+// missing parts are made in the same way ("hint."+hint, where hint is
+// "later-"+code and code is "gpio").
+func (u *uses) has(key string) bool { return u.makes(key, 3) }
+
+func (u *uses) makes(s string, deep int) bool {
+	if u.literals[s] || deep == 0 {
+		return u.literals[s]
+	}
+	return slices.ContainsFunc(u.patterns, func(p *regexp.Regexp) bool {
+		m := p.FindStringSubmatch(s)
+		return m != nil && !slices.ContainsFunc(m[1:], func(part string) bool { return !u.makes(part, deep-1) })
 	})
 }
 
@@ -181,9 +186,9 @@ func usage(t *Tree) *uses {
 				if name == "" {
 					name = callee(n)
 				}
-				for dir, index := range wraps[name] {
-					if (dir == f.Dir || sees[dir]) && index < len(n.Args) {
-						u.name(t, f, n.Args[index])
+				for dir, w := range wraps[name] {
+					if (dir == f.Dir || sees[dir] && ast.IsExported(name)) && w.place < len(n.Args) {
+						u.name(t, f, n.Args[w.place], w.form)
 					}
 				}
 			}
@@ -207,14 +212,17 @@ func keysLike(p string) *regexp.Regexp {
 
 var keyParts = regexp.MustCompile(`^[a-z0-9.\x00_-]*[a-z][a-z0-9.\x00_-]*$`)
 
-// name notes an expression that stands where a key has to.
-func (u *uses) name(t *Tree, f *File, e ast.Expr) {
+// name notes an expression that stands where a key has to, in the form that
+// its function gives it.
+func (u *uses) name(t *Tree, f *File, e ast.Expr, form string) {
 	p, ok := literal(e)
 	if !ok {
 		if p, ok = joint(e); !ok {
 			return
 		}
 	}
+	p = strings.Replace(form, "\x00", p, 1)
+	u.pattern(p)
 	u.named = append(u.named, named{keysLike(p), strconv.Quote(strings.ReplaceAll(p, "\x00", "*")), t.at(f, e, "")})
 }
 
@@ -240,38 +248,66 @@ func joint(e ast.Expr) (string, bool) {
 
 func verbs(s string) string { return verb.ReplaceAllString(s, "\x00") }
 
-// wrappers finds the functions that take a key: those of the words' package,
-// and those with a parameter `key string` in a package that imports it. By
-// name, then by folder, it gives the parameter's place.
-func wrappers(t *Tree) map[string]map[string]int {
-	w := map[string]map[string]int{}
+// wrapper is a function that takes a key.
+type wrapper struct {
+	place int    // of the parameter
+	form  string // what it makes of it: NUL, or "demo.NUL"
+}
+
+// wrappers finds them: those of the words' package, and those with a parameter
+// `key string` in a package that imports it; by name, then by folder.
+func wrappers(t *Tree) map[string]map[string]wrapper {
+	all := map[string]map[string]wrapper{}
+	put := func(name, dir string, w wrapper) {
+		if all[name] == nil {
+			all[name] = map[string]wrapper{}
+		}
+		all[name][dir] = w
+	}
 	for _, f := range t.Go {
 		if f.Test || f.Dir != wordsPkg && !imported(f)[wordsPkg] {
 			continue
 		}
-		for _, d := range f.Decls {
-			switch d := d.(type) {
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			switch n := n.(type) {
 			case *ast.FuncDecl:
-				if i := keyPlace(d.Type); i >= 0 {
-					put(w, d.Name.Name, f.Dir, i)
+				if i := keyPlace(n.Type); i >= 0 && n.Body != nil {
+					put(n.Name.Name, f.Dir, wrapper{i, form(n.Body)})
 				}
-			case *ast.GenDecl:
-				for _, s := range d.Specs { // i18n.Key("…") is a conversion
-					if ts, ok := s.(*ast.TypeSpec); ok && f.Dir == wordsPkg && ts.Name.Name == "Key" {
-						put(w, "Key", f.Dir, 0)
+			case *ast.AssignStmt: // say := func(key string) …
+				for k, r := range n.Rhs {
+					fn, ok := r.(*ast.FuncLit)
+					if !ok || len(n.Lhs) != len(n.Rhs) {
+						continue
+					}
+					if id, ok := n.Lhs[k].(*ast.Ident); ok && keyPlace(fn.Type) >= 0 {
+						put(id.Name, f.Dir, wrapper{keyPlace(fn.Type), form(fn.Body)})
 					}
 				}
+			case *ast.TypeSpec: // i18n.Key("…") is a conversion
+				if f.Dir == wordsPkg && n.Name.Name == "Key" {
+					put("Key", f.Dir, wrapper{0, "\x00"})
+				}
 			}
-		}
+			return true
+		})
 	}
-	return w
+	return all
 }
 
-func put(w map[string]map[string]int, name, dir string, i int) {
-	if w[name] == nil {
-		w[name] = map[string]int{}
-	}
-	w[name][dir] = i
+// form returns what a function joins to its key.
+func form(body *ast.BlockStmt) string {
+	made := "\x00"
+	ast.Inspect(body, func(n ast.Node) bool {
+		if b, ok := n.(*ast.BinaryExpr); ok {
+			id, isKey := b.Y.(*ast.Ident)
+			if before, lit := literal(b.X); isKey && lit && id.Name == "key" && keyParts.MatchString(before) {
+				made = before + "\x00"
+			}
+		}
+		return true
+	})
+	return made
 }
 
 func keyPlace(fn *ast.FuncType) int {

@@ -34,15 +34,15 @@ func (d *demo) play() error {
 		return err
 	}
 	d.say("dead", nil)
-	d.expect(d.total/3, "not-watched", i18n.Args{"tag": deadTag}, func(v *operate.View) bool { return alarm(v, deadTag+".not-watched").State == operate.Unacked })
-	d.expect(d.total/2, "degraded", i18n.Args{"rule": trip}, func(v *operate.View) bool { return rig.Interlock(v, trip).Degraded })
+	d.expect(20*time.Second, "not-watched", i18n.Args{"tag": deadTag}, func(v *operate.View) bool { return alarm(v, deadTag+".not-watched").State == operate.Unacked })
+	d.expect(20*time.Second, "degraded", i18n.Args{"rule": trip}, func(v *operate.View) bool { return rig.Interlock(v, trip).Degraded })
 
 	d.until(0.30)
 	d.proxy.Cut(true)
 	d.say("cut", nil)
 
 	d.until(0.36)
-	if err := b.Send("leak start 60"); err != nil {
+	if err := b.Send("leak start 40"); err != nil {
 		return err
 	}
 	d.say("leak", nil)
@@ -138,7 +138,7 @@ func (d *demo) start() error {
 	}
 	b := &rig.Bench{Rig: r}
 	d.bench = b
-	if err := b.StartPlant("--speed", fmt.Sprintf("%.2f", max(1, 60/d.total.Seconds()))); err != nil {
+	if err := b.StartPlant("--speed", fmt.Sprintf("%.2f", max(1, 180/d.total.Seconds()))); err != nil {
 		return err
 	}
 	var args []string

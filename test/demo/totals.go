@@ -49,10 +49,7 @@ func (d *demo) totals() (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	const ioUnit, fanCoil = 20, 0
-	if took, ok := logbook.TripResponse(book, 150, []string{"nh3-1.gas", "nh3-2.gas", "nh3-3.gas"}, ioUnit, fanCoil); ok {
-		r.TripResponseMs = float64(took.Microseconds()) / 1000
-	}
+	r.TripResponseMs = response(book)
 	d.fanStops(book)
 	d.firstAfter(t.Pauses)
 	return r, nil
@@ -66,24 +63,46 @@ type pauses = []struct {
 	Backlog map[string]uint64 `json:"backlog"`
 }
 
-// firstAfter holds what came first after the outage: an event, with a backlog behind it.
+// response is the time from the register change that made two votes of three
+// (the dead detector's is one) to the write of the fan's coil that the plant
+// received, in milliseconds; 0 if one of them is missing.
+func response(book []logbook.Entry) float64 {
+	const level, ioUnit, fanCoil = 150, 20, 0
+	votes := logbook.Together(2, logbook.Above(book, "nh3-1.gas", level, level), logbook.Above(book, "nh3-2.gas", level, level),
+		logbook.Faulty(book, "dead "+deadUnit))
+	if len(votes) == 0 {
+		return 0
+	}
+	w := logbook.Written(book, ioUnit, fanCoil, true, votes[0].From)
+	if len(w) == 0 {
+		return 0
+	}
+	return float64((w[0].Mono-votes[0].From)/1000) / 1000
+}
+
+// firstAfter holds what came first after the outage: an event, with a backlog
+// behind it. The outage is the longest time in which nothing arrived.
 func (d *demo) firstAfter(all pauses) {
+	if len(all) == 0 {
+		return
+	}
+	longest := all[0]
 	for _, p := range all {
-		if p.Seconds < 3 {
-			continue
+		if p.Seconds > longest.Seconds {
+			longest = p
 		}
-		if p.First.Stream != "event" {
-			d.held = false
-			d.say("reading-first", i18n.Args{"stream": p.First.Stream})
-		}
-		backlog := uint64(0)
-		for _, n := range p.Backlog {
-			backlog += n
-		}
-		if backlog == 0 {
-			d.held = false
-			d.say("no-backlog", nil)
-		}
+	}
+	if longest.First.Stream != "event" {
+		d.held = false
+		d.say("reading-first", i18n.Args{"stream": longest.First.Stream})
+	}
+	backlog := uint64(0)
+	for _, n := range longest.Backlog {
+		backlog += n
+	}
+	if backlog == 0 {
+		d.held = false
+		d.say("no-backlog", nil)
 	}
 }
 
@@ -92,7 +111,7 @@ func (d *demo) firstAfter(all pauses) {
 func (d *demo) fanStops(book []logbook.Entry) {
 	reset := logbook.MarkAt(book, "reset")
 	for _, s := range logbook.On(book, "io1.fan-start") {
-		if reset == 0 || s.To < reset-int64(5*time.Second) {
+		if reset == 0 || s.To < reset-int64(2*time.Second) {
 			d.held = false
 			d.say("fan-stopped", nil)
 		}

@@ -149,11 +149,16 @@ func (b *Bench) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			b.book.Add(logbook.Entry{Event: logbook.Stop}.At(b.now()))
-			return b.book.Flush()
+			return nil
 		case <-t.C:
 		}
 	}
+}
+
+// End writes the last line, when Run and the server have ended.
+func (b *Bench) End() error {
+	b.book.Add(logbook.Entry{Event: logbook.Stop}.At(b.now()))
+	return b.book.Flush()
 }
 
 // Tick makes every step that is due by now, with the script's lines between

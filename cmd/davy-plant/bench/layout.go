@@ -76,8 +76,10 @@ func (b *Bench) layout(watch map[string][]float64) {
 	flags := func(n int) table { return table{bits: make([]bool, n)} }
 	add := func(u *unit, t *table, name string, addr int, o order, get func() float64) *quantity {
 		levels := watch[u.name+"."+name]
-		b.quants = append(b.quants, quantity{name: u.name + "." + name, u: u, t: t, addr: addr, order: o, get: get,
-			watch: levels, above: make([]bool, len(levels))})
+		b.quants = append(b.quants, quantity{
+			name: u.name + "." + name, u: u, t: t, addr: addr, order: o, get: get,
+			watch: levels, above: make([]bool, len(levels)),
+		})
 		return &b.quants[len(b.quants)-1]
 	}
 	for i, name := range []string{"nh3-1", "nh3-2", "nh3-3"} {

@@ -11,7 +11,7 @@ func TestWhatCounts(t *testing.T) {
 	f := func(name, in string, clean bool, passed, failed int, says ...string) {
 		t.Helper()
 		var out strings.Builder
-		r := newRun(&out, false)
+		r := newRun(&out, false, "")
 		r.read(strings.NewReader(in))
 		r.end(clean)
 		r.summary(10)
@@ -49,13 +49,17 @@ func TestWhatCounts(t *testing.T) {
 
 func TestPassedOutputIsQuiet(t *testing.T) {
 	var out strings.Builder
-	r := newRun(&out, false)
+	r := newRun(&out, false, "kills=")
 	r.read(strings.NewReader(`{"Action":"output","Package":"p","Test":"TestA","Output":"chatter\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"kills=40\n"}
 {"Action":"pass","Package":"p","Test":"TestA","Elapsed":0.1}
 {"Action":"pass","Package":"p","Elapsed":0.1}
 `))
 	if strings.Contains(out.String(), "chatter") {
 		t.Errorf("a passed test's output was printed:\n%s", &out)
+	}
+	if !strings.Contains(out.String(), "kills=40\n") {
+		t.Errorf("the result was not printed:\n%s", &out)
 	}
 }
 

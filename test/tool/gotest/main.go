@@ -1,10 +1,11 @@
 // Command gotest runs `go test -json` and holds it to the rule of this house:
 // a skipped test is a failed test, and a run in which nothing ran has failed.
 //
-//	gotest [-each] [-slow n] [-tally file] -- packages and flags of go test…
+//	gotest [-each] [-slow n] [-say text] [-tally file] -- packages and flags of go test…
 //
 // It prints one line per package (with -each one per top-level test too), the
-// whole output of what failed and of nothing else, the slowest tests and
+// whole output of what failed (of what passed only the lines that begin with the
+// text of -say, which is how a test prints a result), the slowest tests and
 // packages, and as its last line "N passed, M failed". Every test and subtest
 // counts once; a package that fails without a failed test (it does not build,
 // it panics outside a test) counts as one failure, and so does a skip. The
@@ -30,13 +31,14 @@ import (
 func main() {
 	each := flag.Bool("each", false, "print every top-level test as it ends")
 	slow := flag.Int("slow", 10, "how many of the slowest tests and packages to print")
+	say := flag.String("say", "", "print the lines of output that begin with this, of passed tests too")
 	tally := flag.String("tally", os.Getenv("DAVY_TALLY"), "file to append the numbers of passed and failed tests to")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "gotest: name the packages to test")
 		os.Exit(2)
 	}
-	run := newRun(os.Stdout, *each)
+	run := newRun(os.Stdout, *each, *say)
 	if err := run.test(flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)

@@ -32,6 +32,7 @@ type timed struct {
 type run struct {
 	w              io.Writer
 	each           bool
+	say            string
 	passed, failed int
 	failures       []string            // names, in the order in which they came
 	output         map[string][]string // by package and test, until it ends
@@ -42,9 +43,9 @@ type run struct {
 	bad            map[string]int // of them failed or skipped
 }
 
-func newRun(w io.Writer, each bool) *run {
+func newRun(w io.Writer, each bool, say string) *run {
 	return &run{
-		w: w, each: each,
+		w: w, each: each, say: say,
 		output: map[string][]string{}, open: map[string][]string{},
 		count: map[string]int{}, bad: map[string]int{},
 	}
@@ -63,6 +64,9 @@ func (r *run) line(b []byte) {
 	case "output":
 		key := e.Package + " " + e.Test
 		r.output[key] = append(r.output[key], e.Output)
+		if r.say != "" && strings.HasPrefix(strings.TrimSpace(e.Output), r.say) {
+			fmt.Fprintln(r.w, strings.TrimSpace(e.Output))
+		}
 	case "run":
 		r.open[e.Package] = append(r.open[e.Package], e.Test)
 	case "pass", "fail", "skip":

@@ -17,6 +17,18 @@ func TestSleeps(t *testing.T) {
 // wait is called in a bubble.
 func wait() { time.Sleep(time.Minute) }
 
+func inside(t *testing.T, f func()) { synctest.Test(t, func(*testing.T) { f() }) }
+
+func TestSleepsInside(t *testing.T) {
+	slow := func() { time.Sleep(time.Hour) }
+	inside(t, slow)
+	time.Sleep(time.Second)
+}
+
+func TestSleepsInGoroutine(t *testing.T) {
+	go func() { time.Sleep(time.Second) }()
+}
+
 func TestSkips(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

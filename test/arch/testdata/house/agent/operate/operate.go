@@ -25,6 +25,14 @@ func use(code string) {
 	_ = fmt.Errorf("read link: no answer")
 }
 
+func joined(key string) { i18n.Text("a.joined." + key) }
+
+func more() {
+	joined("called")
+	joined("not-called")
+	_ = "deep-" + codes[0]
+}
+
 func say(key string) { fmt.Println(i18n.Text(key)) }
 
 var codes = []string{"one"}

@@ -1,0 +1,125 @@
+// Package rulesbench takes the figures of package rules: what a step in which
+// every input changed costs against hand-written closures, and what it allocates.
+//
+// Both sides judge Rules limits on as many tags and are given two images in
+// turn, in which every value differs and none is over its limit. Ours judges
+// quality, deadband and delays as well; the reference does not.
+//
+// Imports: rules, drivers/tag, test/bench/figure, test/floor/closures.
+package rulesbench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"testing"
+	"time"
+
+	"davy/drivers/tag"
+	"davy/rules"
+	"davy/test/bench/figure"
+	"davy/test/floor/closures"
+)
+
+// What is run, and what must hold.
+const (
+	Rules     = 1000
+	steps     = 2000 // of ours in one run, some 50 ms
+	faster    = 10   // the reference makes as many times more
+	limit     = 100.0
+	mostTimes = 30.0
+	mostAlloc = 0.0
+)
+
+var errChanged = errors.New("a rule changed: nothing should")
+
+// Run prints the figures and reports whether they hold.
+func Run(w io.Writer) (ok bool) {
+	ours, err := newOurs()
+	if err != nil {
+		return figure.Failed(w, "rules.step_vs_closures", err)
+	}
+	ok = figure.Ratio(w, "rules.step_vs_closures", mostTimes, ours.run, newReference())
+	return ours.allocs(w) && ok
+}
+
+// allocs prints what a step allocates.
+func (o *ours) allocs(w io.Writer) bool {
+	return figure.Print(w, "rules.allocs_per_step", testing.AllocsPerRun(steps, o.step), "allocs", mostAlloc)
+}
+
+// value is what tag i has in image k.
+func value(i, k int) float64 { return float64(i%90 + k) }
+
+type ours struct {
+	engine *rules.Engine
+	images [2][]tag.Reading
+	in     rules.Input
+	out    rules.Outcome
+	n      int
+}
+
+func newOurs() (*ours, error) {
+	o := &ours{}
+	set := rules.Set{Tags: make([]rules.Tag, Rules+1)}
+	for k := range o.images {
+		o.images[k] = make([]tag.Reading, Rules+1)
+	}
+	for i := 1; i <= Rules; i++ {
+		set.Alarms = append(set.Alarms, rules.Alarm{
+			Name: "limit-" + strconv.Itoa(i), Cond: rules.Condition{Tag: tag.ID(i), Op: rules.GE, Limit: limit}, Priority: rules.Medium,
+			Deadband: 2, OnDelay: 5 * time.Second, OffDelay: 10 * time.Second,
+		})
+		o.in.Changed = append(o.in.Changed, tag.ID(i))
+		for k := range o.images {
+			v, _ := tag.Float64Value(value(i-1, k))
+			o.images[k][i] = tag.Reading{Tag: tag.ID(i), Quality: tag.GoodQuality, Value: v}
+		}
+	}
+	var err error
+	if o.engine, err = rules.New(set); err != nil {
+		return nil, fmt.Errorf("make %d rules: %w", Rules, err)
+	}
+	o.step()
+	return o, nil
+}
+
+// step makes one step in which every input changed.
+func (o *ours) step() {
+	o.n++
+	o.in.Image = o.images[o.n&1]
+	o.in.Now.Mono += int64(100 * time.Millisecond)
+	o.engine.Step(&o.in, &o.out)
+}
+
+// run returns the seconds that a step takes.
+func (o *ours) run() (float64, error) {
+	start := time.Now()
+	for range steps {
+		o.step()
+		if len(o.out.Events) > 0 {
+			return 0, errChanged
+		}
+	}
+	return time.Since(start).Seconds() / steps, nil
+}
+
+func newReference() func() (float64, error) {
+	r := closures.Limits(Rules, limit)
+	var slots [2][]float64
+	for k := range slots {
+		for i := range Rules {
+			slots[k] = append(slots[k], value(i, k))
+		}
+	}
+	return func() (float64, error) {
+		start := time.Now()
+		for n := range steps * faster {
+			if r.Step(slots[n&1]) > 0 {
+				return 0, errChanged
+			}
+		}
+		return time.Since(start).Seconds() / (steps * faster), nil
+	}
+}
