@@ -69,7 +69,7 @@ func (p *Point) Kind() tag.Kind {
 type LinkConfig struct {
 	Name    string
 	Target  string        // as written: "192.168.1.20:502"
-	Timeout time.Duration // of one transaction
+	Timeout time.Duration // of one Read or Write, connecting included
 	Log     *slog.Logger
 	Now     func() tag.Stamp
 	Extra   any
@@ -95,8 +95,10 @@ type Driver interface {
 type Link interface {
 	// Read appends one reading for every point of req, in order, whatever
 	// happens. The error reports the link itself, the readings say what it
-	// means for the points. It returns by ctx's deadline. An answer that comes
-	// later is never taken for the answer to another request.
+	// means for the points. It returns within LinkConfig.Timeout, by ctx's
+	// deadline if that is earlier, and at once when ctx is cancelled. An answer
+	// that comes later is never taken for the answer to another request. Calls
+	// that bring the same ctx are cheapest.
 	Read(ctx context.Context, req Request, dst []tag.Reading) ([]tag.Reading, error)
 	// Write writes one point; nil means that the device confirmed it. An error
 	// that wraps ErrUnknown means that nobody knows whether it was done.

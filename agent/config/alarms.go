@@ -36,7 +36,7 @@ func (c *compiler) tagNamed(n *node) *tagInfo {
 		c.bad(n, "unknown-tag", "tag-form", "name", s)
 		return nil
 	}
-	names := namesOf(c.tags[1:], func(t *tagInfo) string { return string(t.name) })
+	names := namesOf(c.tags[1:], func(t *tagInfo) string { return string(t.name) })()
 	near := ""
 	for _, t := range names { // the same device and a like point before another device
 		if d, p, _ := strings.Cut(t, "."); d == dev && nearest(point, []string{p}) != "" {

@@ -14,6 +14,8 @@ import (
 const (
 	MaxTags    = 20000 // tags of a plan, the agent's own among them
 	MaxRules   = 10000 // alarms and interlocks, the automatic ones among them
+	MaxLinks   = 256   // each has a goroutine and a connection
+	MaxUplinks = 16
 	MinScan    = 10 * time.Millisecond
 	MaxScan    = time.Hour
 	MinTimeout = 10 * time.Millisecond
@@ -157,9 +159,6 @@ func (c *compiler) lostNear(n *node, key string) bool {
 
 // lostName reports whether a line that had to be left out mentions a name.
 func (c *compiler) lostName(name string) bool {
-	if c.guesses > maxGuesses {
-		return true
-	}
 	for _, p := range c.papers {
 		if p == nil {
 			continue
@@ -252,6 +251,10 @@ func (c *compiler) named(section, what string) []pair {
 				continue
 			}
 			first[p.key.text] = p.key
+			if most := map[string]int{"links": MaxLinks, "uplinks": MaxUplinks}[section]; most > 0 && len(out) == most {
+				c.bad(p.key, "too-many", "", "what", key(what), "limit", most)
+				return out
+			}
 			out = append(out, p)
 		}
 	}

@@ -125,20 +125,27 @@ func (c *compiler) deviceLink(n *node) *link {
 const maxNames = 2000
 
 // namesOf are the names of things, at most maxNames.
-func namesOf[T any](list []T, name func(T) string) []string {
-	var out []string
-	for _, x := range list[:min(len(list), maxNames)] {
-		out = append(out, name(x))
+func namesOf[T any](list []T, name func(T) string) func() []string {
+	return func() []string {
+		var out []string
+		for _, x := range list[:min(len(list), maxNames)] {
+			out = append(out, name(x))
+		}
+		return out
 	}
-	return out
 }
 
 // unknown names a reference to nothing, unless what it means had to be left out.
-func (c *compiler) unknown(n *node, code, name string, names []string) {
+func (c *compiler) unknown(n *node, code, name string, list func() []string) {
+	if c.guesses > maxGuesses {
+		c.bad(n, code, "", "name", name)
+		return
+	}
 	if c.lostName(name) {
 		n.lost = true
 		return
 	}
+	names := list()
 	if near := c.nearest(name, names); near != "" {
 		c.bad(n, code, "did-you-mean", "name", name, "want", near)
 		return

@@ -27,6 +27,9 @@ type bracket struct {
 	indent int
 }
 
+// maxLine is the most characters of one line; a longer one is left out.
+const maxLine = 2000
+
 // lostMark stands for a value that had to be left out and was reported.
 const lostMark = '\uE000'
 
@@ -83,8 +86,12 @@ func (s *sheet) scan(no int, in []rune) {
 			s.added[no] = r.added
 		}
 	}()
-	blank := r.lead()
-	if blank {
+	if len(in) > maxLine {
+		r.bad(maxLine, 1, "yaml-long-line", "", "limit", maxLine)
+		s.lost[no+1] = true
+		return
+	}
+	if blank := r.lead(); blank {
 		return
 	}
 	if s.block >= 0 {

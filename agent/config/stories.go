@@ -264,7 +264,7 @@ func (c *compiler) ruleNamed(n *node) bool {
 		n.lost = true
 		return false
 	}
-	c.unknown(n, "unknown-rule", name, c.ruleNames())
+	c.unknown(n, "unknown-rule", name, c.ruleNames)
 	return false
 }
 
@@ -291,9 +291,6 @@ func (c *compiler) namedRules() {
 }
 
 func (c *compiler) ruleNames() []string {
-	if c.guesses > maxGuesses {
-		return nil
-	}
 	names := slices.Sorted(maps.Keys(c.ruleKind))
 	return names[:min(len(names), maxNames)]
 }
@@ -349,5 +346,6 @@ func (c *compiler) unknownExpectation(n *node) {
 	if c.vague[n.text] || dotted && c.taken[base] != nil && c.taken[base].lost {
 		return
 	}
-	c.unknown(n, "unknown-expectation", n.text, append(c.ruleNames(), namesOf(c.outputs, func(o *output) string { return o.plan.Name })...))
+	outputs := namesOf(c.outputs, func(o *output) string { return o.plan.Name })
+	c.unknown(n, "unknown-expectation", n.text, func() []string { return append(c.ruleNames(), outputs()...) })
 }

@@ -213,7 +213,7 @@ func TestFlips(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(5, 6))
 	hit := 0
-	for range scale(150) {
+	for range scale(60) {
 		dir := filepath.Join(t.TempDir(), "journal")
 		must(t, os.MkdirAll(dir, 0o700))
 		name := []string{"reading-00000000.seg", "event-00000000.seg"}[rnd.IntN(2)]

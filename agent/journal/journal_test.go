@@ -265,11 +265,12 @@ func TestReceiptsThatDoNotFit(t *testing.T) {
 
 func TestSizeLimitDropsReadingsFirstAndNamesThem(t *testing.T) {
 	b := newBench(t)
-	b.o.MaxBytes, b.o.SegmentBytes = 8<<20, 512<<10
+	b.o.MaxBytes, b.o.SegmentBytes = 4<<20, 512<<10
 	j := b.open()
-	for i := range 400 {
+	const rounds = 80
+	for i := range rounds {
 		must(t, j.Append(Batch{Events: b.events(uint64(i+1), 1), Serial: uint64(i + 1)}))
-		must(t, j.Append(Batch{Readings: b.readings(4000)}))
+		must(t, j.Append(Batch{Readings: b.readings(12000)}))
 	}
 	s := j.Stat()
 	if s.Bytes > b.o.MaxBytes || s.Gaps == 0 {
@@ -291,7 +292,7 @@ func TestSizeLimitDropsReadingsFirstAndNamesThem(t *testing.T) {
 		}
 		lost += g.Count
 	}
-	if n+lost != 400*4000 || records[wire.EventStream] != 401+len(gaps) {
+	if n+lost != rounds*12000 || records[wire.EventStream] != rounds+1+len(gaps) {
 		t.Fatalf("%d there, %d named, %d events", n, lost, records[wire.EventStream])
 	}
 }
@@ -300,8 +301,8 @@ func TestRetention(t *testing.T) {
 	b := newBench(t)
 	b.o.SegmentBytes = 256 << 10
 	j := b.open()
-	for range 60 {
-		must(t, j.Append(Batch{Readings: b.readings(3000)}))
+	for range 15 {
+		must(t, j.Append(Batch{Readings: b.readings(12000)}))
 	}
 	before := j.Stat().Segments
 	b.pass(2 * time.Hour)
@@ -393,9 +394,9 @@ func TestDamage(t *testing.T) {
 				b := newBench(t)
 				b.o.SegmentBytes = 256 << 10
 				j := b.open()
-				for i := range 20 {
+				for i := range 5 {
 					must(t, j.Append(Batch{Events: b.events(uint64(i+1), 1), Serial: uint64(i + 1)}))
-					must(t, j.Append(Batch{Readings: b.readings(3000)}))
+					must(t, j.Append(Batch{Readings: b.readings(12000)}))
 				}
 				must(t, j.Close())
 				name := which
@@ -424,7 +425,7 @@ func TestDamage(t *testing.T) {
 						lost += g.Count
 					}
 				}
-				if n+lost != 20*3000 {
+				if n+lost != 5*12000 {
 					t.Fatalf("%d there, %d named", n, lost)
 				}
 				said := false

@@ -59,9 +59,9 @@ type Reader struct {
 	conn   io.ReadWriteCloser
 	in     input
 	out    []byte
-	ctx    context.Context // of the conversation, for the reason of its end
 	stop   func() bool
 	watch  *time.Timer
+	ended  atomic.Bool // ctx of Accept ended
 	silent atomic.Bool
 }
 
@@ -69,8 +69,11 @@ type Reader struct {
 // now on; it is closed when ctx ends, or by Close. The keeper sends a Status at
 // once: the decider's silence timer runs.
 func Accept(ctx context.Context, conn io.ReadWriteCloser) (*Reader, Hello, error) {
-	r := &Reader{conn: conn, in: input{r: bufio.NewReaderSize(conn, step)}, ctx: ctx}
-	r.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	r := &Reader{conn: conn, in: input{r: bufio.NewReaderSize(conn, step)}}
+	r.stop = context.AfterFunc(ctx, func() {
+		r.ended.Store(true)
+		_ = conn.Close()
+	})
 	r.watch = time.AfterFunc(Silence, func() {
 		r.silent.Store(true)
 		_ = conn.Close()
@@ -99,8 +102,8 @@ func (r *Reader) next() (byte, []byte, error) {
 	r.watch.Stop()
 	if err != nil {
 		switch {
-		case r.ctx.Err() != nil:
-			err = r.ctx.Err()
+		case r.ended.Load():
+			err = context.Canceled
 		case r.silent.Load():
 			err = ErrSilent
 		}

@@ -86,7 +86,7 @@ func (c *Child) Run(ctx context.Context) error {
 	exited := make(chan error, 1)
 	served := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	go func() { served <- run(serving, Func(func(ctx context.Context) error { return c.Serve(ctx, conn) })) }()
+	go func() { served <- safely(serving, Func(func(ctx context.Context) error { return c.Serve(ctx, conn) })) }()
 
 	select {
 	case err := <-exited: // by itself: Serve sees EOF, or is told to end

@@ -112,18 +112,18 @@ func (b *Backoff) Wait(ctx context.Context) bool {
 type Group struct {
 	Log *slog.Logger // nil: slog.Default()
 	// Changed, if set, is told when a Restart part fails (err says why) and when
-	// it has run for GoodWhile again (err is nil). It is called from the part's
-	// goroutine and must not block.
+	// it has run for GoodWhile again (err is nil). It is called from goroutines
+	// of the group and must not block.
 	Changed func(name string, err error)
 
-	mu     sync.Mutex
-	parts  []*running
-	ctx    context.Context // of the present Run; nil outside of it
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
+	mu    sync.Mutex
+	parts []*running
+	start func(*running) // starts a part; nil while Run does not run
+	ran   bool
+	wg    sync.WaitGroup
 }
 
-// running is one part of a group. ctx and its kin are set when it is started.
+// running is one part of a group; cancel is set when it is started.
 type running struct {
 	name   string
 	policy Policy
@@ -144,7 +144,7 @@ func (g *Group) Add(name string, policy Policy, p Part) {
 	}
 	r := &running{name: name, policy: policy, part: p, done: make(chan struct{})}
 	g.parts = append(g.parts, r)
-	if g.ctx != nil {
+	if g.start != nil {
 		g.start(r)
 	}
 }
@@ -178,11 +178,12 @@ func (g *Group) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	g.mu.Lock()
-	if g.cancel != nil {
+	if g.ran {
 		g.mu.Unlock()
 		panic("BUG: supervise: a group runs once")
 	}
-	g.ctx, g.cancel = inner, cancel
+	g.ran = true
+	g.start = func(r *running) { g.run(inner, cancel, r) }
 	for _, r := range g.parts {
 		g.start(r)
 	}
@@ -190,7 +191,7 @@ func (g *Group) Run(ctx context.Context) error {
 
 	<-inner.Done()
 	g.mu.Lock()
-	g.ctx = nil // what is added from now on is not started
+	g.start = nil // what is added from now on is not started
 	g.mu.Unlock()
 	g.wg.Wait()
 	var end *partError
@@ -209,11 +210,11 @@ type partError struct {
 func (e *partError) Error() string { return e.name + ": " + e.err.Error() }
 func (e *partError) Unwrap() error { return e.err }
 
-// start runs r in a goroutine of the group; g.mu is held.
-func (g *Group) start(r *running) {
-	ctx, cancel := context.WithCancel(g.ctx)
+// run runs r in a goroutine of the group, whose context is group and which end
+// ends; g.mu is held.
+func (g *Group) run(group context.Context, end context.CancelCauseFunc, r *running) {
+	ctx, cancel := context.WithCancel(group)
 	r.cancel = cancel
-	end := g.cancel
 	g.wg.Go(func() {
 		defer close(r.done)
 		defer cancel()
@@ -221,7 +222,7 @@ func (g *Group) start(r *running) {
 			g.again(ctx, r)
 			return
 		}
-		err := run(ctx, r.part)
+		err := safely(ctx, r.part)
 		if ctx.Err() != nil { // it was asked to
 			if err != nil && !errors.Is(err, ctx.Err()) {
 				g.report("part ended with an error", r, err, 1)
@@ -244,18 +245,13 @@ func (g *Group) again(ctx context.Context, r *running) {
 		count int    // how often it came
 	)
 	for {
-		// The part is well again when it has run for GoodWhile, not when it ends.
-		well := time.AfterFunc(GoodWhile, func() {
-			if g.Changed != nil {
-				g.Changed(r.name, nil)
-			}
-		})
-		if count == 0 {
-			well.Stop()
+		watched := func() {}
+		if count > 0 && g.Changed != nil {
+			watched = g.watch(r.name)
 		}
 		began := time.Now()
-		err := run(ctx, r.part)
-		well.Stop()
+		err := safely(ctx, r.part)
+		watched()
 		if ctx.Err() != nil {
 			return
 		}
@@ -285,6 +281,26 @@ func (g *Group) again(ctx context.Context, r *running) {
 	}
 }
 
+// watch tells Changed when a part that failed has run for GoodWhile: it is well
+// then, and not only when it ends. The returned function ends it.
+func (g *Group) watch(name string) (end func()) {
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTimer(GoodWhile)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			g.Changed(name, nil)
+		case <-over:
+		}
+	}()
+	return func() {
+		close(over)
+		<-done
+	}
+}
+
 // rare is true for 1, 10, 100 …: a repeated failure is said ever more rarely.
 func rare(n int) bool {
 	for n >= 10 && n%10 == 0 {
@@ -310,8 +326,8 @@ func (g *Group) log() *slog.Logger {
 	return slog.Default()
 }
 
-// run runs p and makes an error of its panic.
-func run(ctx context.Context, p Part) (err error) {
+// safely runs p and makes an error of its panic.
+func safely(ctx context.Context, p Part) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			stack := debug.Stack()

@@ -53,6 +53,26 @@ func AppendReading(dst []byte, r tag.Reading) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(r.Received.Mono))
 }
 
+// readingSize is the length of a reading's canonical bytes.
+const readingSize = 4 + 4 + 1 + 4*8
+
+// DecodeReading reads what AppendReading wrote.
+func DecodeReading(b []byte) (r tag.Reading, err error) {
+	if len(b) != readingSize {
+		return r, fmt.Errorf("decode reading: %d bytes, not %d", len(b), readingSize)
+	}
+	u := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
+	r.Tag = tag.ID(binary.BigEndian.Uint32(b))
+	r.Quality = tag.Quality(binary.BigEndian.Uint32(b[4:]))
+	r.Source = int64(u(17))
+	r.Received = tag.Stamp{Wall: int64(u(25)), Mono: int64(u(33))}
+	var ok bool
+	if r.Value, ok = tag.FromBits(tag.Kind(b[8]), u(9)); !ok {
+		return r, fmt.Errorf("decode reading: no value has kind %d and bits %#x", b[8], u(9))
+	}
+	return r, nil
+}
+
 // Digest is the hash of an export: SHA-256 over the RecordHash of every
 // record, sorted by epoch (its bytes), stream and number. Journal and receiver
 // come to the same sum exactly when they hold the same records.

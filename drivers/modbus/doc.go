@@ -17,7 +17,8 @@
 //
 // A block that the device refuses is asked again in smaller parts, so that one
 // bad register never spoils its neighbours. The parts are remembered by the
-// link; see split.go.
+// link; see split.go. However many requests a Read becomes, it takes no longer
+// than the link's timeout; where that is too short for all parts they take turns.
 //
 // A Link belongs to the goroutine that opened it. Nothing here is durable.
 // Deadlines on the connection are taken from the process's monotonic clock,
@@ -49,8 +50,10 @@ const (
 	RedialLast  = 10 * time.Second
 
 	// SilentLimit is after how many unanswered requests in a row a connection
-	// is taken for dead and replaced.
-	SilentLimit = 3
+	// is taken for dead and replaced; where the next one is as silent, so that
+	// it may be the station behind it, twice as many, up to SilentDoublings times.
+	SilentLimit     = 3
+	SilentDoublings = 4
 
 	// RefusedRetry is how long a point whose address the device refused is
 	// left alone before it is asked again.

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -55,11 +56,12 @@ type link struct {
 
 	// The connection.
 	conn   Port
-	id     uint16 // last transaction id
-	stride uint16 // odd: all 65,536 ids come before one returns
-	used   int    // ids used since the connection was made or all were answered
-	owes   bool   // a request on this connection went unanswered
-	silent int    // requests in a row without an answer
+	id     uint16    // last transaction id
+	stride uint16    // odd: all 65,536 ids come before one returns
+	used   int       // ids used since the connection was made or all were answered
+	owes   bool      // a request on this connection went unanswered
+	silent int       // requests in a row without an answer
+	until  time.Time // when the present Read or Write has to be over
 	in     [2 * maxADU]byte
 	r, w   int // in[r:w] was received and not looked at
 	out    [maxADU]byte
@@ -67,7 +69,8 @@ type link struct {
 	// Redialling.
 	up       bool  // the last connection answered; only for the log
 	fruitful bool  // this connection answered
-	failed   int   // fruitless connections in a row
+	failed   int   // fruitless attempts in a row
+	mute     int   // connections given up for silence in a row
 	redial   int64 // not before, Mono
 	last     error // why there is none
 
@@ -176,20 +179,24 @@ type unsent struct{ error }
 
 func (u unsent) Unwrap() error { return u.error }
 
-// exchange sends the request adu and returns the data of its answer, which
-// lives until the next exchange. The transaction has one deadline: the link's
-// timeout, or ctx's if that is earlier, with connecting included. Where the
-// peer had closed an idle connection, a read (again) is asked once more on a
-// new one.
-func (l *link) exchange(ctx context.Context, adu []byte, again bool) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, unsent{err}
+// limit gives a Read or Write its time, however many transactions it takes:
+// the link's timeout, or until ctx's deadline if that is earlier.
+func (l *link) limit(ctx context.Context) {
+	l.until = time.Now().Add(l.timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(l.until) {
+		l.until = d
 	}
-	limit := l.timeout
-	start := time.Now()
-	deadline := start.Add(limit)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline, limit = d, d.Sub(start)
+}
+
+// exchange sends the request adu and returns the data of its answer, which
+// lives until the next exchange. The transaction's one deadline, connecting
+// included, is what limit left. Where the peer had closed an idle connection,
+// a read (again) is asked once more on a new one.
+func (l *link) exchange(ctx context.Context, adu []byte, again bool) ([]byte, error) {
+	deadline := l.until
+	limit := time.Until(deadline)
+	if err := ctx.Err(); err != nil || limit <= 0 {
+		return nil, unsent{cmp.Or(err, context.DeadlineExceeded)}
 	}
 	if l.conn != nil && l.used == 1<<16 {
 		if l.owes {
@@ -333,8 +340,9 @@ func (l *link) unanswered(ctx context.Context, limit time.Duration) error {
 	switch {
 	case l.r < l.w:
 		l.drop(errCut, false)
-	case l.silent >= SilentLimit:
-		l.drop(silence(limit), false)
+	case l.silent >= SilentLimit<<min(l.mute, SilentDoublings):
+		l.mute++
+		l.drop(silence(limit), true) // the silence was pause enough
 	}
 	return silence(limit)
 }
@@ -342,16 +350,16 @@ func (l *link) unanswered(ctx context.Context, limit time.Duration) error {
 // answered notes an answer that fits its request.
 func (l *link) answered() {
 	l.counts.Answered++
-	l.failed, l.fruitful = 0, true
+	l.failed, l.mute, l.fruitful = 0, 0, true
 	if !l.up {
 		l.up = true
 		l.log.Info("device answering", "target", l.target)
 	}
 }
 
-// drop closes the connection and returns why. Unless it was wanted (by the
-// caller's own context) a fruitless connection delays the next.
-func (l *link) drop(why error, wanted bool) error {
+// drop closes the connection and returns why. A fruitless connection delays
+// the next, unless this end gave it up.
+func (l *link) drop(why error, ours bool) error {
 	l.conn.Close() // the reason is known, and a second error would say nothing more
 	l.conn = nil
 	l.counts.Lost++
@@ -359,7 +367,7 @@ func (l *link) drop(why error, wanted bool) error {
 		l.up = false
 		l.log.Warn("connection lost", "target", l.target, "error", why)
 	}
-	if !l.fruitful && !wanted {
+	if !l.fruitful && !ours {
 		l.pause(why)
 	}
 	return why

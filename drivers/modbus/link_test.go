@@ -415,9 +415,27 @@ func TestASilentConnectionIsReplaced(t *testing.T) {
 				t.Error(rs)
 			}
 		}
-		time.Sleep(RedialFirst)
-		if rs, err := l.Read(t.Context(), q, nil); err != nil || !rs[0].Quality.Good() {
+		if rs, err := l.Read(t.Context(), q, nil); err != nil || !rs[0].Quality.Good() || p.dialed != 2 {
 			t.Error(rs, err)
+		}
+	})
+}
+
+// A silent station behind a gateway does not cost a connection every few requests.
+func TestSilenceForEverCostsFewConnections(t *testing.T) {
+	p := &peer{serve: func(int) func(net.Conn) {
+		return func(c net.Conn) {
+			for receive(c) != nil {
+			}
+		}
+	}}
+	bubble(t, p, func(t *testing.T, l *link) {
+		q := request1(t, 1, "holding 100")
+		for range 1000 {
+			l.Read(t.Context(), q, nil)
+		}
+		if n := 1000/(SilentLimit<<SilentDoublings) + SilentDoublings + 1; p.dialed < 5 || p.dialed > n {
+			t.Errorf("%d connections in 1000 requests, want at most %d", p.dialed, n)
 		}
 	})
 }

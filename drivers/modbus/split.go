@@ -48,6 +48,7 @@ func (l *link) Read(ctx context.Context, req drivers.Request, dst []tag.Reading)
 	if !ok {
 		panic("BUG: modbus: request of another driver")
 	}
+	l.limit(ctx)
 	base := len(dst)
 	now := l.now()
 	for i := range r.points {

@@ -51,6 +51,7 @@ func (l *link) Write(ctx context.Context, p drivers.Point, v tag.Value) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
 	}
+	l.limit(ctx)
 	client := lib.NewClient2(packager{byte(p.Station)}, bound{l, ctx})
 	count := uint16(size(a.Table, p.Type))
 	multiple := func() error {

@@ -13,10 +13,6 @@ import (
 	"davy/drivers/tag"
 )
 
-func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), d)
-}
-
 // scribe is a peer that notes what it is asked and answers with answer.
 type scribe struct {
 	answer func(request []byte) []byte
@@ -194,6 +190,7 @@ func FuzzStream(f *testing.F) {
 		if err := l.connect(t.Context(), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
+		l.limit(t.Context())
 		l.id, l.stride = 0xffff, 1 // the request goes out with id 0
 		data, err := l.exchange(t.Context(), q, false)
 		if err != nil {

@@ -26,8 +26,10 @@ var zero = tag.Stamp{Wall: 1_767_225_600_000_000_000, Mono: int64(time.Second)}
 // deadline of its own, at every step of the story, and each 100 ms of a ramp.
 // At the time of a story's step come first the timers that end there, then
 // what it sets, then what it does, and then what it expects is looked at.
-func Run(set rules.Set, s Story, word Word) Result {
-	r := &runner{set: set, story: s, word: word, at: -1, result: Result{Name: s.Name, Where: s.Where, raised: map[string]bool{}, quiet: map[string]bool{}}}
+func Run(set rules.Set, s Story, word Word) Result { return run(set, s, word, maxSteps) }
+
+func run(set rules.Set, s Story, word Word, most int) Result {
+	r := &runner{most: most, set: set, story: s, word: word, at: -1, result: Result{Name: s.Name, Where: s.Where, raised: map[string]bool{}, quiet: map[string]bool{}}}
 	if word == nil {
 		r.word = func(_ int, protective bool) string {
 			if protective {
@@ -54,6 +56,7 @@ func Run(set rules.Set, s Story, word Word) Result {
 }
 
 type runner struct {
+	most    int // steps of the engine
 	set     rules.Set
 	story   Story
 	word    Word
@@ -99,7 +102,7 @@ func (r *runner) play() {
 			return
 		}
 		if !r.until(s.At) {
-			r.fail(s.Where, "too-long", "limit", maxSteps)
+			r.fail(s.Where, "too-long", "limit", r.most)
 			return
 		}
 		r.result.Length = s.At
@@ -118,7 +121,7 @@ func (r *runner) play() {
 
 // until lets time pass up to, but not including, at.
 func (r *runner) until(at time.Duration) bool {
-	for r.result.Steps < maxSteps {
+	for r.result.Steps < r.most {
 		due, moving := r.next, -1
 		for i := range r.ramps {
 			if d := r.ramps[i].due(); due < 0 || d < due {

@@ -10,7 +10,8 @@
 //
 // Environment: DEMO_SECONDS (default 90; the script is compressed into that
 // time), DEMO_FAULT=drop-one (a receiver that lies about one event: the demo
-// must find it and fail), DEMO_BIN (binaries that are built already). The
+// must find it and fail), DEMO_BIN (binaries that are built already),
+// DEMO_PICTURE (a file for the picture of what was said). The
 // language comes from the environment or --lang.
 package main
 
@@ -79,6 +80,7 @@ type demo struct {
 	proxy    *rig.Proxy
 	began    time.Time
 	held     bool
+	said     []string // for the picture
 }
 
 func (d *demo) run() int {
@@ -103,7 +105,13 @@ func (d *demo) say(key string, args i18n.Args) {
 	if !d.began.IsZero() {
 		at = time.Since(d.began).Seconds()
 	}
-	fmt.Printf("%6.1f s  %s\n", at, d.lang.Text("demo."+key, args))
+	d.print(fmt.Sprintf("%6.1f s  %s", at, d.lang.Text("demo."+key, args)))
+}
+
+// print says one line.
+func (d *demo) print(line string) {
+	d.said = append(d.said, line)
+	fmt.Println(line)
 }
 
 func (d *demo) clearLine() {
@@ -180,11 +188,17 @@ func (d *demo) finish(t *result) int {
 		return 1
 	}
 	if d.held {
-		fmt.Println(d.lang.Text("demo.held", nil))
+		d.print(d.lang.Text("demo.held", nil))
 	} else {
-		fmt.Println(d.lang.Text("demo.failed", nil))
+		d.print(d.lang.Text("demo.failed", nil))
 	}
-	fmt.Println(string(line))
+	d.print(string(line))
+	if path := os.Getenv("DEMO_PICTURE"); path != "" {
+		if err := picture(path, d.said); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if !d.held || !t.Complete {
 		return 1
 	}

@@ -110,7 +110,12 @@ func (d *demo) firstAfter(all pauses) {
 // commanded off before the reset.
 func (d *demo) fanStops(book []logbook.Entry) {
 	reset := logbook.MarkAt(book, "reset")
-	for _, s := range logbook.On(book, "io1.fan-start") {
+	runs := logbook.On(book, "io1.fan-start")
+	if len(runs) != 1 { // once on, and off by the reset
+		d.held = false
+		d.say("fan-runs", i18n.Args{"times": len(runs)})
+	}
+	for _, s := range runs {
 		if reset == 0 || s.To < reset-int64(2*time.Second) {
 			d.held = false
 			d.say("fan-stopped", nil)

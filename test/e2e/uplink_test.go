@@ -51,13 +51,17 @@ func (l *line) totals() totals {
 // after an outage events came first.
 func TestUplinkThroughOutages(t *testing.T) {
 	l := newLine(t)
+	began := time.Now()
+	stage := func(what string) { t.Logf("%6.1f s  %s", time.Since(began).Seconds(), what) }
 	l.startReceiver()
 	l.openJournal()
+	stage("started")
 	for range 20 {
 		l.record(rules.AlarmRaised, 1, 200)
 	}
 	l.drained(20 * time.Second)
 
+	stage("first drained")
 	l.broker.Kill()
 	for range 30 {
 		l.record(rules.AlarmRaised, 1, 500)
@@ -71,6 +75,7 @@ func TestUplinkThroughOutages(t *testing.T) {
 	if l.backlog() == 0 {
 		t.Fatal("no backlog at the end of the outage")
 	}
+	stage("outage begins")
 	l.startBroker()
 	l.drained(60 * time.Second)
 
@@ -82,6 +87,7 @@ func TestUplinkThroughOutages(t *testing.T) {
 		t.Errorf("after the outage: %+v", p)
 	}
 
+	stage("drained after outage")
 	// The receiver dies while it takes in, again and again.
 	for range 3 {
 		for range 40 {
@@ -90,6 +96,7 @@ func TestUplinkThroughOutages(t *testing.T) {
 		l.receiver.Kill()
 		l.startReceiver()
 	}
+	stage("receiver killed thrice")
 	l.drained(60 * time.Second)
 
 	// A new epoch.
@@ -98,6 +105,7 @@ func TestUplinkThroughOutages(t *testing.T) {
 	l.record(rules.AlarmRaised, 1, 10)
 	l.drained(20 * time.Second)
 
+	stage("new epoch drained")
 	tot = l.totals().Gateways[0]
 	if !tot.Complete || tot.Alarms != 20+30+3*40+1 || tot.Streams["reading"].Received != 20*200+30*500+3*40*500+10 {
 		t.Errorf("totals %+v", tot)
@@ -107,6 +115,7 @@ func TestUplinkThroughOutages(t *testing.T) {
 	if zh, en := l.cli("alarms", "--lang", "zh"), l.cli("alarms", "--lang", "en"); zh == en || strings.Count(en, "nh3-") != int(tot.Alarms) || strings.Contains(zh+en, "⟨") {
 		t.Errorf("alarms:\n%s%s", zh, en)
 	}
+	stage("commands")
 	var export struct {
 		Records uint64
 		Sha256  string
@@ -114,7 +123,11 @@ func TestUplinkThroughOutages(t *testing.T) {
 	if err := json.Unmarshal([]byte(l.cli("export", lineGateway, "--json")), &export); err != nil {
 		t.Fatal(err)
 	}
+	stage("export")
+	l.closeJournal()
+	stage("journal closed")
 	l.sameAsJournal(export.Records, export.Sha256)
+	stage("journal read")
 }
 
 // TestReceiverThatLies: an event is dropped and receipted; the gateway cannot

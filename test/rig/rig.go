@@ -33,7 +33,7 @@ func Root() string {
 // Build builds the named commands ("davy", …) into dir.
 func Build(dir string, names ...string) error {
 	for _, name := range names {
-		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, name), "./cmd/"+name)
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), "./cmd/"+name)
 		cmd.Dir = Root()
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -65,7 +65,7 @@ func New(bin string) (*Rig, error) {
 // Path joins elements below the rig's directory.
 func (r *Rig) Path(elem ...string) string { return filepath.Join(append([]string{r.Dir}, elem...)...) }
 
-// Close kills what still runs and removes the directory.
+// Close kills what still runs and removes the directory, unless RIG_KEEP is set.
 func (r *Rig) Close() {
 	r.mu.Lock()
 	procs := r.procs
@@ -73,7 +73,9 @@ func (r *Rig) Close() {
 	for i := len(procs) - 1; i >= 0; i-- {
 		procs[i].Kill()
 	}
-	os.RemoveAll(r.Dir)
+	if os.Getenv("RIG_KEEP") == "" {
+		os.RemoveAll(r.Dir)
+	}
 }
 
 // Proc is a running process.

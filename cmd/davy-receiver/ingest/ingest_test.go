@@ -9,9 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"davy/cmd/davy-receiver/store"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/test/scale"
 )
 
 func key(n byte) ed25519.PrivateKey {
@@ -598,37 +597,35 @@ func TestArrival(t *testing.T) {
 	}
 }
 
-// TestKill kills a receiver between COMMIT and receipt, in a process of its
-// own, again and again: what was committed is there once, and the gateway's
-// repetition is answered.
+// TestKill takes a receiver's files as they are between COMMIT and receipt,
+// where a kill would leave them, and goes on from these: what was committed is
+// there once, and the gateway's repetition is answered. (test/e2e kills a real one.)
 func TestKill(t *testing.T) {
-	if dir := os.Getenv("DAVY_TEST_KILL_DIR"); dir != "" {
-		child(dir)
-		return
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
-	if err := b.st.Close(); err != nil {
-		t.Fatal(err)
-	}
-	box := t.TempDir()
 	for round := range 4 {
 		m1, m2 := g.message(g.events(5)), g.message(g.readings(40))
-		for i, m := range []Message{m1, m2} {
-			if err := os.WriteFile(filepath.Join(box, fmt.Sprint(i)), m.Payload, 0o600); err != nil {
-				t.Fatal(err)
+		left := t.TempDir()
+		publish := b.in.o.Publish
+		b.in.o.Publish = func(context.Context, string, []byte) error {
+			for _, name := range []string{"receiver.db", "receiver.db-wal"} {
+				raw, err := os.ReadFile(filepath.Join(b.dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(left, name), raw, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
+			return errors.New("killed")
 		}
-		cmd := exec.Command(exe, "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), "DAVY_TEST_KILL_DIR="+b.dir, "DAVY_TEST_KILL_BOX="+box)
-		out, err := cmd.CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
-			t.Fatalf("round %d: the child was not killed: %v\n%s", round, err, out)
+		if got := b.take(m1, m2); len(got) != 0 {
+			t.Fatalf("round %d: a receipt went out", round)
 		}
+		b.in.o.Publish = publish
+		if err := b.st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.dir = left
 		b.open(false)
 		b.expectMissing()
 		b.same(g, g.all)
@@ -636,39 +633,7 @@ func TestKill(t *testing.T) {
 		b.fits(g, wire.EventStream, got)
 		b.fits(g, wire.ReadingStream, got)
 		b.same(g, g.all)
-		if err := b.st.Close(); err != nil {
-			t.Fatal(err)
-		}
 	}
-	b.open(false)
-}
-
-// child takes the messages in the box in and dies by SIGKILL where it would send the receipt.
-func child(dir string) {
-	st, err := store.Open(dir)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(3)
-	}
-	var batch []Message
-	for i := range 2 {
-		p, err := os.ReadFile(filepath.Join(os.Getenv("DAVY_TEST_KILL_BOX"), fmt.Sprint(i)))
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(3)
-		}
-		batch = append(batch, Message{Topic: "davy/1/GW-1/up/event", Payload: p})
-	}
-	in := New(Options{Store: st, Key: key(2), Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		Publish: func(context.Context, string, []byte) error {
-			p, err := os.FindProcess(os.Getpid())
-			if err == nil {
-				err = p.Kill()
-			}
-			select {}
-		}})
-	in.Take(context.Background(), batch)
-	os.Exit(4)
 }
 
 // TestHostile: an enrolled gateway that signs mutilated envelopes, and
@@ -695,7 +660,7 @@ func TestHostile(t *testing.T) {
 		evil.envelope(wire.Block{Stream: "event", First: 1 << 63, Count: 9}, wire.Block{Stream: "reading", First: 1<<53 - 2, Count: 9, Body: wire.EncodeReadings(make([]tag.Reading, 9))})} {
 		seeds = append(seeds, e.Encode(nil))
 	}
-	rounds := int(300 * scale(t))
+	rounds := scale.Of(300)
 	for n := range rounds {
 		var batch []Message
 		for range 4 {
@@ -732,17 +697,4 @@ func TestHostile(t *testing.T) {
 	for range b.missing() {
 		break
 	}
-}
-
-// scale is how much of the randomised work is done (DAVY_TEST_SCALE; 1 on this machine's own processor).
-func scale(t *testing.T) float64 {
-	s := os.Getenv("DAVY_TEST_SCALE")
-	if s == "" {
-		return 1
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		t.Fatalf("DAVY_TEST_SCALE: %v", err)
-	}
-	return f
 }

@@ -257,7 +257,7 @@ func (s *Store) Events(ctx context.Context, gateway string, kinds []uint32, f fu
 			}
 			return &Event{Event: *w, Epoch: c.Epoch, Number: uint64(number), Seq: seq}, nil
 		}, `SELECT e.kind, e.number, coalesce((SELECT b.seq + e.number - b.first FROM block b WHERE b.chain = e.chain AND b.first <= e.number
-			AND b.first + b.count > e.number ORDER BY b.id LIMIT 1), 0), e.body FROM event e WHERE e.chain = ? ORDER BY e.number`, c.id)
+			AND b.first + b.count > e.number ORDER BY b.first DESC LIMIT 1), 0), e.body FROM event e WHERE e.chain = ? ORDER BY e.number`, c.id)
 		if err != nil {
 			return fmt.Errorf("events %s: %w", gateway, err)
 		}

@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"davy/agent/clock"
+	"davy/agent/config"
+	"davy/agent/operate"
+	"davy/agent/wire"
+	"davy/cmd/davy-receiver/store"
+	"davy/drivers"
+	"davy/drivers/modbus"
+	firmware "davy/firmware-configs"
+	"davy/test/device"
+	"davy/test/rig"
+)
+
+// The truth test: a device whose every register's value names its address and
+// its change count, and which answers late, short, with the wrong function,
+// with an exception, for another unit, or resets the connection. What the
+// regulator's store holds as good must have been that register's value within
+// the request.
+
+const (
+	truthCells   = 40
+	truthTimeout = 80 * time.Millisecond
+	truthFor     = 15 * time.Second
+	truthGateway = "TRUTH-1"
+)
+
+// cell is the wire address of cell i: some lie together, some far apart.
+func cell(i int) uint16 { return uint16(2*i + 200*(i/8)) }
+
+func truthSite(plant, broker, key string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `davy: 1
+gateway:
+  id: %s
+  name: {zh: 真值试验, en: Truth test}
+  time_zone: Asia/Shanghai
+links:
+  plc: {modbus-tcp: %s, timeout: %dms}
+devices:
+  dev:
+    link: plc
+    station: 7
+    tags:
+`, truthGateway, plant, truthTimeout.Milliseconds())
+	for i := range truthCells {
+		fmt.Fprintf(&b, "      c%d: {at: holding %d, type: uint32, scan: 100ms, record: every 1s}\n", i, cell(i))
+	}
+	fmt.Fprintf(&b, `uplinks:
+  regulator:
+    mqtt: tcp://%s
+    receipts: key %s
+    must_confirm: true
+journal: {keep: 30d, sync: 1s, size: 100 MB}
+`, broker, key)
+	return b.String()
+}
+
+// verdict is what the store holds against the device's own log.
+type verdict struct {
+	good, bad, lies int
+	first           string
+}
+
+// truth runs agent (start) against a device in chaos and judges the store.
+func truth(t *testing.T, bin string, start func(b *rig.Bench) (*rig.Proc, error)) verdict {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	d := &device.Device{Late: 3 * truthTimeout / 2, Now: func() int64 { return clock.Now().Mono }}
+	served := make(chan error, 1)
+	go func() { served <- d.Serve(ctx, l) }()
+	defer func() { stop(); <-served }()
+
+	g, err := rig.New(bin)
+	must(t, err)
+	b := &rig.Bench{Rig: g}
+	defer b.Close()
+	must(t, b.StartReceiver(""))
+	site := truthSite(l.Addr().String(), b.Broker, b.Key)
+	must(t, os.MkdirAll(b.Site(), 0o755))
+	must(t, os.WriteFile(filepath.Join(b.Site(), "site.yaml"), []byte(site), 0o644))
+	var key struct{ Fingerprint string }
+	must(t, os.MkdirAll(b.State(), 0o750))
+	must(t, b.JSON(&key, "davy", "keys", "show", "--json", "--state", b.State()))
+	_, err = b.Output("davy-receiver", "enroll", truthGateway, key.Fingerprint, "--db", b.DB())
+	must(t, err)
+	must(t, b.Apply("truth"))
+	b.Davy, err = start(b)
+	must(t, err)
+	must(t, b.See(20*time.Second, "every cell read", rig.Watching))
+
+	d.Chaos(1, 0.35, device.Short, device.WrongFunction, device.WrongUnit, device.LateBefore, device.LateDuring, device.Refuse,
+		device.Reset, device.Swapped, device.Double, device.Truncated, device.Garbled, device.Bytewise)
+	tick := time.NewTicker(7 * time.Millisecond)
+	defer tick.Stop()
+	end := time.Now().Add(truthFor)
+	for i := 0; time.Now().Before(end); i++ {
+		<-tick.C
+		d.Change(cell(i * 7 % truthCells))
+	}
+	d.Chaos(1, 0)
+	must(t, b.See(20*time.Second, "the backlog is drained", func(v *operate.View) bool { return v.Keeper.Backlog < 400 }))
+	must(t, b.Davy.Stop(20*time.Second))
+
+	plan := compileSite(t, b.Site())
+	st, err := store.Beside(b.DB(), false)
+	must(t, err)
+	defer func() { _ = st.Close() }()
+	var v verdict
+	must(t, st.Export(ctx, truthGateway, func(_ wire.Epoch, stream string, number uint64, canonical []byte) error {
+		if stream != wire.ReadingStream {
+			return nil
+		}
+		r, err := wire.DecodeReading(canonical)
+		if err != nil {
+			return err
+		}
+		var i int
+		if _, err := fmt.Sscanf(string(plan.Tags[r.Tag].Name), "dev.c%d", &i); err != nil {
+			return nil // the agent's own conditions
+		}
+		if !r.Quality.Good() {
+			v.bad++
+			return nil
+		}
+		v.good++
+		if !d.Held(cell(i), uint32(r.Value.Int()), r.Received.Mono-int64(2*truthTimeout), r.Received.Mono) {
+			if v.lies++; v.lies == 1 {
+				v.first = fmt.Sprintf("reading %d says that %s (holding %d) was %#x, which is register %d", number, plan.Tags[r.Tag].Name, cell(i), r.Value.Int(), r.Value.Int()>>16)
+			}
+		}
+		return nil
+	}))
+	t.Logf("good %d, bad %d, lies %d; %s; device: %+v", v.good, v.bad, v.lies, v.first, d.Tally())
+	return v
+}
+
+func compileSite(t *testing.T, dir string) *config.Plan {
+	t.Helper()
+	bundle, problems := config.ReadSite(os.DirFS(dir), ".", firmware.Devices)
+	plan, more := config.Compile(bundle, drivers.Set{"modbus-tcp": modbus.TCP{}})
+	if plan == nil {
+		t.Fatalf("site does not compile: %v %v", problems, more)
+	}
+	return plan
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNoReadingOfAnotherRegisterIsGood(t *testing.T) {
+	bin := t.TempDir()
+	must(t, rig.Build(bin, "davy", "davy-receiver"))
+	v := truth(t, bin, func(b *rig.Bench) (*rig.Proc, error) { return b.Start("davy", "run", "--state", b.State()) })
+	if v.lies > 0 {
+		t.Errorf("%d of %d good readings are lies; %s", v.lies, v.good, v.first)
+	}
+	if v.good < 1000 || v.bad < 100 {
+		t.Errorf("%d good and %d bad readings prove little", v.good, v.bad)
+	}
+}
+
+func TestTheTruthTestCatchesGoburrowsOwnClient(t *testing.T) {
+	bin := t.TempDir()
+	must(t, rig.Build(bin, "davy", "davy-receiver"))
+	cmd := exec.Command("go", "build", "-o", filepath.Join(bin, "goburrow"), "./test/e2e/goburrow")
+	cmd.Dir = rig.Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	v := truth(t, bin, func(b *rig.Bench) (*rig.Proc, error) { return b.Start("goburrow", "run", b.State()) })
+	if v.lies == 0 {
+		t.Errorf("goburrow's own client told no lie in %d good readings: the test cannot catch one", v.good)
+	}
+}
