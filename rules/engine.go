@@ -126,12 +126,8 @@ func (e *Engine) fire(now tag.Stamp) {
 		}
 		t := tag.Stamp{Wall: now.Wall - (now.Mono - at), Mono: at}
 		for slot >= 0 && at == t.Mono {
-			if slot >= e.lockSlot && e.head < len(e.dirty) {
-				e.judgeDirty(t) // channels and alarms of an instant come first
-			} else {
-				e.timers.stop(slot)
-				e.due(slot, t)
-			}
+			e.timers.stop(slot)
+			e.due(slot, t)
 			slot, at = e.timers.first()
 		}
 		e.judgeDirty(t)

@@ -342,6 +342,36 @@ func TestTripEvent(t *testing.T) {
 	}
 }
 
+// What does not run any more wakes nobody.
+func TestNextOfInterlock(t *testing.T) {
+	r := newRig(t, lockSet(1, 1, func(l *Interlock) { l.OnDelay, l.ResetFor, l.Demands = 5*s, 7*s, []Demand{{"fan", 20 * s}} }))
+	for _, c := range []struct {
+		line string
+		next time.Duration // 0 none
+	}{
+		{`0s`, 10 * s}, // never read is bad; Settle comes later
+		{`1s a=1 => armed L`, 0},
+		{`2s a=bad`, 12 * s},
+		{`3s a=100`, 8 * s},
+		{`4s a=1`, 0},
+		{`5s a=100`, 10 * s},
+		{`10s => tripped L#1 first=a votes=a`, 30 * s},
+		{`11s a=1`, 18 * s},
+		{`12s a=100`, 30 * s},
+		{`13s a=1`, 20 * s},
+		{`20s => reset L#1`, 0},
+	} {
+		r.play(c.line)
+		want := rigStamp(c.next).Mono
+		if c.next == 0 {
+			want = 0
+		}
+		if r.out.Next != want {
+			t.Errorf("%s: next %v, want %v", c.line, time.Duration(r.out.Next-rigBase), c.next)
+		}
+	}
+}
+
 // Two interlocks on one output: it is released when the last one is reset.
 func TestDemandsAreOred(t *testing.T) {
 	set := lockSet(1, 1, nil)

@@ -210,16 +210,17 @@ func (g *gatherer) take(name string, must bool) bool {
 }
 
 func (g *gatherer) read(fsys fs.FS, full, name string) ([]byte, bool) {
+	info, err := fs.Stat(fsys, full) // before opening: opening a pipe waits for its writer
+	if err == nil && !info.Mode().IsRegular() {
+		g.bad(name, "file-not-regular", "")
+		return nil, false
+	}
 	f, err := fsys.Open(full)
 	if err != nil {
 		g.bad(name, "file-unreadable", "file-unreadable", "cause", cause(err))
 		return nil, false
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		g.bad(name, "file-not-regular", "")
-		return nil, false
-	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		g.bad(name, "file-unreadable", "file-unreadable", "cause", cause(err))

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 )
@@ -152,6 +153,13 @@ func TestReadSiteRefuses(t *testing.T) {
 	}
 	if b, got := read(); b == nil || !slices.Equal(got, []string{"file-not-regular rules.yaml"}) {
 		t.Errorf("a directory: %v", got)
+	}
+	os.Remove(filepath.Join(dir, "rules.yaml"))
+	if err := syscall.Mkfifo(filepath.Join(dir, "rules.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, got := read(); b == nil || !slices.Equal(got, []string{"file-not-regular rules.yaml"}) {
+		t.Errorf("a pipe: %v", got)
 	}
 }
 

@@ -273,7 +273,7 @@ func (c *compiler) demandable(n *node, name string) bool {
 		c.unknown(n, "unknown-output", name, namesOf(c.outputs, func(o *output) string { return o.plan.Name }))
 		return false
 	}
-	if o.vague || c.lostNear(o.n, "davy_dead") || c.lostNear(o.n, "link_lost") {
+	if o.vague || c.lostNear(o.val, "davy_dead") || c.lostNear(o.val, "link_lost") {
 		return true
 	}
 	for _, x := range []struct {

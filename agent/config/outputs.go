@@ -13,6 +13,7 @@ import (
 // An output while it is compiled.
 type output struct {
 	n        *node
+	val      *node
 	plan     Output
 	rule     rules.Output
 	device   *device
@@ -45,7 +46,7 @@ func (c *compiler) compileOutputs() {
 }
 
 func (c *compiler) output(p pair) {
-	o := &output{n: p.key, plan: Output{Name: p.key.text, Link: -1, AfterRestart: Stays, Place: p.key.place}, scan: DefaultScan}
+	o := &output{n: p.key, val: p.val, plan: Output{Name: p.key.text, Link: -1, AfterRestart: Stays, Place: p.key.place}, scan: DefaultScan}
 	o.rule.Name = o.plan.Name
 	c.claim(p.key)
 	c.outputs = append(c.outputs, o)
@@ -227,6 +228,7 @@ func (c *compiler) mayWrite(d *device, n *node) {
 
 // watchdog reads `watchdog: holding 20 = 1 every 1s`.
 func (c *compiler) watchdog(d *device, n *node) {
+	d.unsure = c.lostNear(d.val, "watchdog")
 	if n != nil {
 		d.watchdog = true
 		defer func() { d.unsure = n.lost }()
@@ -295,7 +297,7 @@ func (c *compiler) occasion(o *output, n *node) State {
 		return Unknown
 	}
 	state := map[string]State{"protective": Protective, "stays": Stays, "idle": Idle, "unknown": Unknown}[s]
-	if (state == Protective || state == Idle) && o.device != nil && !o.device.watchdog && !c.lostNear(o.device.n, "watchdog") {
+	if (state == Protective || state == Idle) && o.device != nil && !o.device.watchdog && !c.lostNear(o.device.val, "watchdog") {
 		c.bad(n, "no-watchdog", "no-watchdog", "text", s, "device", o.device.name)
 		n.lost = false
 	}

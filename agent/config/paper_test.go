@@ -204,3 +204,21 @@ func TestLayOut(t *testing.T) {
 		t.Errorf("long line: %d cells, pad %d", cells([]rune(shown)), pad)
 	}
 }
+
+// The caret stands right under a file of another encoding too.
+func TestGBKCaret(t *testing.T) {
+	b := bundleOf("davy: 1\ngateway: {id: A, name: \xc0\xe4\xbf\xe2, bord: x}\n", "")
+	_, problems := Compile(b, testSet())
+	if want := []string{"yaml-gbk site.yaml:2:24", "unknown-field site.yaml:2:28"}; !slices.Equal(codes(problems), want) {
+		t.Fatalf("got %v", codes(problems))
+	}
+	var out strings.Builder
+	if err := problems.Write(&out, "en", b); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	line, caret := []rune(lines[4]), lines[5]
+	if at := strings.IndexRune(caret, '^'); string(line[at:at+4]) != "bord" {
+		t.Errorf("the caret is off:\n%s", out.String())
+	}
+}

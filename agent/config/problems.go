@@ -125,7 +125,7 @@ func lineOf(b *Bundle, files map[string][]string, p Place) (string, bool) {
 	lines, have := files[p.File]
 	if !have {
 		if data, ok := b.File(p.File); ok {
-			lines = splitLines(data)
+			lines = splitLines((&sheet{note: func(Place, int, string, string, ...any) {}}).decode(data))
 		}
 		files[p.File] = lines
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 var uplinkForm = form{
-	{name: "mqtt", also: []string{"broker", "url"}}, {name: "receipts", must: true, hint: "missing-receipts", also: []string{"receipt"}},
+	{name: "mqtt", also: []string{"broker", "url"}}, {name: "receipts", also: []string{"receipt"}},
 	{name: "must_confirm", also: []string{"must-confirm", "confirm"}}, {name: "text"},
 	{name: "sparkplug", later: "sparkplug"}, {name: "hj212", later: "hj212"}, {name: "json", later: "json"}, {name: "login", later: "mqtt-login"},
 	{name: "authority", later: "authority"},
@@ -45,6 +45,9 @@ func (c *compiler) uplink(p pair) {
 	c.prose(f.get("text"))
 	if n := f.get("mqtt"); n != nil {
 		u.Broker = c.broker(n)
+		if f.get("receipts") == nil && !c.lostNear(p.val, "receipts") {
+			c.badOnce(p.val, "missing-field", "missing-receipts", "field", "receipts", "what", key("uplink"))
+		}
 	} else if !p.val.lost && p.val.kind == section && f.get("sparkplug") == nil && f.get("hj212") == nil && f.get("json") == nil && !c.lostNear(p.val, "mqtt") {
 		c.badOnce(p.val, "missing-field", "missing-mqtt", "field", "mqtt", "what", key("uplink"))
 	}

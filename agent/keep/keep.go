@@ -88,7 +88,6 @@ type keeper struct {
 	early   atomic.Uint64 // readings that came before
 	news    chan struct{}
 
-	mu      sync.Mutex
 	uplinks []*destination
 }
 

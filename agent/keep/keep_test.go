@@ -394,9 +394,9 @@ func TestUplinkPanics(t *testing.T) {
 			return p.line(), nil
 		}
 		stop, _ := p.keeper()
-		time.Sleep(time.Second)
+		time.Sleep(100 * time.Millisecond)
 		p.event()
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // the second attempt comes half a second after the first, at the earliest
 		if s := p.status(); s.Durable != 1 || !slices.Contains(s.Conditions, "uplink.regulator.offline") {
 			t.Errorf("status %+v", s)
 		}

@@ -259,7 +259,9 @@ func gapOf(epoch wire.Epoch, now tag.Stamp, l loss) wire.Event {
 // Run commits until ctx ends, and then, for at most FarewellMax, what waits.
 func (r *Recorder) Run(ctx context.Context) error {
 	pause := retryFirst
-	dueReadings := r.o.Now().Mono + int64(r.o.Plan.Journal.Sync)
+	// A fifth of Sync is left for the commit itself, so that no reading waits longer than Sync.
+	every := int64(r.o.Plan.Journal.Sync) * 4 / 5
+	dueReadings := r.o.Now().Mono + every
 	dueHealth := r.o.Now().Mono + int64(HealthEvery)
 	farewell, dueEvents := int64(0), int64(0)
 	for {
@@ -284,7 +286,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 			some, err = r.commitReadings()
 			worked = worked || some
 			if err == nil {
-				dueReadings = now + int64(r.o.Plan.Journal.Sync)
+				dueReadings = now + every
 			}
 		}
 		if errors.Is(err, journal.ErrClosed) || errors.Is(err, journal.ErrBroken) {

@@ -159,6 +159,9 @@ func (s *session) step(ctx context.Context) (sent bool, err error) {
 		limit, room := EventEnvelope, EventWindow-s.onWay(stream)
 		if stream == wire.ReadingStream {
 			limit, room = min(ReadingEnvelope, s.window), s.window-s.onWay(stream)
+			if rate := s.u.o.BytesPerSecond; rate > 0 { // a second's worth at a time
+				limit = int(min(int64(limit), max(rate, ReadingMin)))
+			}
 			if time.Now().Before(s.readFrom) {
 				room = 0
 			}

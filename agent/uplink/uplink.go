@@ -38,7 +38,7 @@ const (
 	MaxReceiptWait     = time.Minute      // the wait doubles up to this
 	MaxRewinds         = 3                // in a row without a receipt; then the connection is made anew
 	BackoffMin         = 500 * time.Millisecond
-	BackoffMax         = time.Minute     // between two connections, with jitter; begins again after a receipt
+	BackoffMax         = 5 * time.Second // between two connections, with jitter; begins again after a receipt. Short: an alarm may be waiting
 	Grace              = 5 * time.Second // at the end of Run, to get receipts for what is left; only if the destination was answering
 
 	EventEnvelope   = 256 << 10 // bytes of blocks in one message of events or health; one block that is larger goes alone
@@ -177,7 +177,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 			told = u.now.Error
 			u.o.Log.Warn("uplink not connected", "destination", u.o.Name, "err", err)
 		}
-		t := time.NewTimer(pause/2 + rand.N(pause))
+		t := time.NewTimer(pause/2 + rand.N(pause/2))
 		select {
 		case <-ctx.Done():
 		case <-t.C:

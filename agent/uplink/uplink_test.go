@@ -155,6 +155,7 @@ type plant struct {
 	err     error
 	n       int
 	noise   *rand.Rand
+	rate    int64
 }
 
 func now() tag.Stamp { t := time.Now(); return tag.Stamp{Wall: t.UnixNano(), Mono: t.UnixNano()} }
@@ -190,8 +191,8 @@ func (p *plant) start(dial func(n int) *line) {
 			p.mu.Unlock()
 			return l, nil
 		},
-		State:   func() State { return State{Plan: make([]byte, 32), Boot: "b", ClockTrusted: true, Armed: true} },
-		Now:     now,
+		State: func() State { return State{Plan: make([]byte, 32), Boot: "b", ClockTrusted: true, Armed: true} },
+		Now:   now, BytesPerSecond: p.rate,
 		Refused: func(code string, n uint64) { p.mu.Lock(); p.refused[code] += n; p.reports++; p.mu.Unlock() },
 		Log:     slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -488,6 +489,31 @@ func TestReconnect(t *testing.T) {
 		wait(t, 5*time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
 		if p.dials < 8 {
 			t.Errorf("%d connections", p.dials)
+		}
+	})
+}
+
+// BytesPerSecond holds readings to their pace, and never an event.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.rate = 20_000
+		for range 40 {
+			p.add(0, 1000)
+		}
+		l := newLine(honest)
+		p.start(func(int) *line { return l })
+		began := time.Now()
+		wait(t, time.Second, "a first message", func() bool { return len(l.messages()) > 1 })
+		p.add(1, 0)
+		wait(t, 300*time.Millisecond, "the event", func() bool {
+			all := l.messages()
+			return all[len(all)-1].stream == wire.EventStream && len(all[len(all)-1].e.Blocks) == 1 && all[len(all)-1].e.Blocks[0].First > 1
+		})
+		wait(t, 5*time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		took, bytes := time.Since(began).Seconds(), float64(p.u.Status().Bytes)
+		if rate := bytes / took; rate > 1.6*20_000 || rate < 0.5*20_000 {
+			t.Errorf("%.0f bytes in %.1f s", bytes, took)
 		}
 	})
 }

@@ -25,8 +25,10 @@ func f32(f float32) tag.Value {
 
 func sample() (*Envelope, []Event, []tag.Reading) {
 	events := []Event{
-		{Kind: 1, At: tag.Stamp{Wall: 1_800_000_000_000_000_000, Mono: 77}, Rule: "nh3-1.high", Occurrence: 3, Priority: 4, Tag: 2, Value: f32(151.5),
-			Quality: tag.GoodQuality, Limit: 150, Note: "机房", Serial: 9},
+		{
+			Kind: 1, At: tag.Stamp{Wall: 1_800_000_000_000_000_000, Mono: 77}, Rule: "nh3-1.high", Occurrence: 3, Priority: 4, Tag: 2, Value: f32(151.5),
+			Quality: tag.GoodQuality, Limit: 150, Note: "机房", Serial: 9,
+		},
 		{Kind: 6, Rule: "leak", FirstOut: "nh3-1.gas", Votes: []Vote{{Channel: "nh3-1.gas", Reason: 1, Quality: tag.GoodQuality, Value: f32(151.5), Last: true}}},
 	}
 	readings := []tag.Reading{

@@ -36,7 +36,7 @@ import (
 // Limits, each with what happens at it.
 const (
 	backoffMin    = 500 * time.Millisecond // between two connections to the broker, doubled up to
-	backoffMax    = 10 * time.Second       // this, with jitter
+	backoffMax    = 5 * time.Second        // this, with jitter
 	steady        = 5 * time.Second        // a connection that held this long begins again at backoffMin
 	receiptWindow = 64                     // receipts without the broker's acknowledgement; the next waits
 	maxPacket     = wire.MaxMessage + 1<<16
@@ -274,7 +274,7 @@ func (r *receiver) Run(ctx context.Context) error {
 			told = true
 			r.log.Warn("broker not reached", "broker", r.opts.Broker, "err", err)
 		}
-		t := time.NewTimer(pause/2 + rand.N(pause))
+		t := time.NewTimer(pause/2 + rand.N(pause/2))
 		select {
 		case <-ctx.Done():
 			t.Stop()

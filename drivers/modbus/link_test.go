@@ -86,6 +86,7 @@ func bubble(t *testing.T, p *peer, f func(t *testing.T, l *link)) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // what the peer noted may be read now
 	})
 }
 

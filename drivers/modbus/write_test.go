@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"davy/drivers"
@@ -78,6 +79,7 @@ func TestAWriteSaysWhatIsKnown(t *testing.T) {
 			if err == nil || errors.Is(err, drivers.ErrUnknown) != unknown || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v", name, err)
 			}
+			synctest.Wait()
 			if len(s.asked) > 1 {
 				t.Errorf("%s: a write was repeated: %v", name, s.asked)
 			}

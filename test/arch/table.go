@@ -41,27 +41,26 @@ var House = []Package{
 	{Path: "agent/i18n"},
 	{Path: "agent/clock", Ours: "drivers/tag"},
 	{Path: "agent/supervise"},
-	{Path: "agent/health", Ours: "agent/i18n drivers/tag"},
 	{Path: "agent/config", Ours: "agent/i18n rules rules/ruletest drivers drivers/tag", Libs: "go.yaml.in/yaml/v4"},
 	{Path: "agent/ring", Side: Bridge, Ours: "rules drivers/tag"},
 
 	// The decider, and package agent, which joins it.
 	{Path: "agent/latch", Side: Decider, Ours: "rules drivers/tag"},
-	{Path: "agent/output", Side: Decider, Ours: "agent/config agent/health rules drivers drivers/tag"},
-	{Path: "agent/scan", Side: Decider, Ours: "agent/config agent/health agent/clock agent/output agent/supervise drivers drivers/tag"},
-	{Path: "agent/control", Side: Decider, Ours: "agent/config agent/health agent/clock agent/latch agent/output agent/ring agent/scan rules drivers/tag"},
-	{Path: "agent/operate", Side: Decider, Ours: "agent/config agent/control agent/clock agent/health agent/i18n agent/latch agent/output agent/ring rules drivers/tag"},
+	{Path: "agent/output", Side: Decider, Ours: "agent/config rules drivers drivers/tag"},
+	{Path: "agent/scan", Side: Decider, Ours: "agent/config agent/clock agent/output agent/supervise drivers drivers/tag"},
+	{Path: "agent/control", Side: Decider, Ours: "agent/config agent/clock agent/latch agent/output agent/ring agent/scan rules drivers/tag"},
+	{Path: "agent/operate", Side: Decider, Ours: "agent/config agent/control agent/clock agent/i18n agent/latch agent/output agent/ring rules drivers/tag"},
 
-	{Path: "agent", Side: Decider, Ours: "agent/accept agent/clock agent/config agent/control agent/health agent/latch agent/operate agent/output agent/ring agent/scan agent/supervise rules rules/ruletest drivers drivers/tag"},
+	{Path: "agent", Side: Decider, Ours: "agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/ring agent/scan agent/supervise rules rules/ruletest drivers drivers/tag"},
 
 	// The keeper.
 	{Path: "agent/wire", Side: Keeper, Ours: "drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire github.com/klauspost/compress/zstd"},
 	{Path: "agent/journal", Side: Keeper, Ours: "agent/ring agent/wire drivers/tag", Libs: "go.etcd.io/bbolt"},
 	{Path: "agent/evidence", Side: Keeper, Ours: "agent/wire", Libs: "golang.org/x/mod"},
 	{Path: "agent/record", Side: Keeper, Ours: "agent/config agent/evidence agent/journal agent/ring agent/wire rules drivers/tag"},
-	{Path: "agent/uplink", Side: Keeper, Ours: "agent/clock agent/evidence agent/health agent/journal agent/wire drivers/tag"},
+	{Path: "agent/uplink", Side: Keeper, Ours: "agent/clock agent/evidence agent/journal agent/wire drivers/tag"},
 	{Path: "agent/uplink/mqtt", Side: Keeper, Ours: "agent/uplink agent/wire", Libs: "github.com/eclipse/paho.mqtt.golang"},
-	{Path: "agent/keep", Side: Keeper, Ours: "agent/clock agent/config agent/evidence agent/health agent/journal agent/record agent/ring agent/supervise agent/uplink agent/uplink/mqtt agent/wire rules drivers drivers/tag"},
+	{Path: "agent/keep", Side: Keeper, Ours: "agent/clock agent/config agent/evidence agent/journal agent/record agent/ring agent/supervise agent/uplink agent/uplink/mqtt agent/wire rules drivers drivers/tag"},
 
 	// The programs' own parts, and the programs.
 	{Path: "agent/accept", Ours: "agent/config agent/i18n rules/ruletest drivers"},

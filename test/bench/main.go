@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"davy/test/bench/figure"
+	"davy/test/bench/modbusbench"
+	"davy/test/bench/rulesbench"
 )
 
 // group is a few figures that are taken together.
@@ -25,6 +27,8 @@ type group struct {
 }
 
 var groups = []group{
+	{"rules", rulesbench.Run},
+	{"modbus", modbusbench.Run},
 	{"binary", binary},
 }
 

@@ -39,7 +39,7 @@ const (
 	MaxQueue      = 256             // messages waiting; more are dropped, counted and sent again by their gateway
 	BatchMessages = 128             // messages per COMMIT; more wait for the next
 	BatchBytes    = 8 << 20         // bytes of messages per COMMIT, likewise
-	SendTimeout   = 5 * time.Second // for one receipt to be handed to the broker; then it is left out (a duplicate asks for it)
+	SendTimeout   = 5 * time.Second // for a batch's receipts to be handed to the broker; then the rest is left out (a duplicate asks for it)
 	RetryPause    = time.Second     // after a batch that the database refused
 )
 
@@ -212,16 +212,16 @@ func (i *Ingest) take(ctx context.Context, batch []Message) error {
 			m.Ack()
 		}
 	}
+	sending, stop := context.WithTimeout(ctx, SendTimeout)
+	defer stop()
 	for _, r := range receipts {
-		i.send(ctx, r)
+		i.send(sending, r)
 	}
 	return nil
 }
 
 func (i *Ingest) send(ctx context.Context, r store.Receipt) {
-	sending, stop := context.WithTimeout(ctx, SendTimeout)
-	defer stop()
-	if err := i.o.Publish(sending, "davy/1/"+r.Gateway+"/receipt", r.Signed); err != nil {
+	if err := i.o.Publish(ctx, "davy/1/"+r.Gateway+"/receipt", r.Signed); err != nil {
 		if i.counts.Unsent.Add(1) == 1 {
 			i.o.Log.Warn("receipt not sent, a duplicate will ask for it", "gateway", r.Gateway, "err", err)
 		}

@@ -429,6 +429,13 @@ func TestLoss(t *testing.T) {
 	if f := b.forks(); len(f) != 1 || f[0].Kind != "parent" {
 		t.Errorf("forks %+v", f)
 	}
+	// A third that knows of none: a new disk.
+	o := newGW("GW-1", 4)
+	start.Start = &wire.Start{}
+	b.fits(o, wire.EventStream, b.take(o.message(o.say(start))))
+	if f := b.forks(); len(f) != 2 || f[1].Kind != "orphan" {
+		t.Errorf("forks %+v", f)
+	}
 }
 
 // What cannot be placed is kept and refused, and what follows goes on.

@@ -328,7 +328,7 @@ func (b *Batch) refuse(c *chain, first, last uint64, code string, raw int64) err
 // fork records that a name came with two contents. Both are kept as signed bytes.
 func (b *Batch) fork(c *chain, first, last uint64, kind string, raw, other int64, sum []byte) error {
 	_, err := b.exec(`INSERT OR IGNORE INTO fork (chain, first, last, kind, raw, other, sha, wall) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.id, int64(first), int64(last), kind, raw, other, sum, b.wall)
+		c.id, int64(first), int64(last), kind, raw, other, solid(sum), b.wall)
 	return err
 }
 
@@ -379,15 +379,23 @@ func (b *Batch) table(c *chain, number uint64, t *wire.Table) error {
 
 // start enters an epoch and holds what it says of its parent against what
 // was committed here: a parent declared shorter than that is a loss, another
-// root at the same number a fork, and so are two children of one parent.
+// root at the same number a fork, and so are two children of one parent and a
+// later epoch that names none.
 func (b *Batch) start(env *wire.Envelope, c *chain, e *wire.Event, raw int64) error {
 	s := e.Start
 	_, err := b.exec(`INSERT OR IGNORE INTO epoch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, env.Gateway, env.Epoch[:], solid(s.Parent), e.At.Wall,
 		s.Version, s.Boot, s.Unwatched, s.Clean, int64(s.MayHaveLost), solid(s.Plan))
-	if err != nil || len(s.Parent) != len(wire.Epoch{}) {
+	if err != nil {
 		return err
 	}
 	var sibling []byte
+	if len(s.Parent) != len(wire.Epoch{}) {
+		known, err := b.row([]any{&sibling}, `SELECT epoch FROM epoch WHERE gateway = ? AND epoch <> ?`, env.Gateway, env.Epoch[:])
+		if err == nil && known {
+			err = b.fork(c, 1, 1, "orphan", raw, 0, nil)
+		}
+		return err
+	}
 	found, err := b.row([]any{&sibling}, `SELECT epoch FROM epoch WHERE gateway = ? AND parent = ? AND epoch <> ?`, env.Gateway, s.Parent, env.Epoch[:])
 	if err == nil && found {
 		err = b.fork(c, 1, 1, "parent", raw, 0, sibling)

@@ -151,7 +151,7 @@ type Fork struct {
 	Stream  string `json:"stream"`
 	From    uint64 `json:"from"`
 	To      uint64 `json:"to"`
-	Kind    string `json:"kind"` // content, chain, head, parent, parent-head
+	Kind    string `json:"kind"` // content, chain, head, parent, parent-head, orphan
 	Wall    int64  `json:"wall"`
 	Raw     int64  `json:"raw"`             // row of the signed bytes that came second
 	Other   int64  `json:"other,omitempty"` // and first

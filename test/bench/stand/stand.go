@@ -11,13 +11,17 @@ package stand
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"davy/test/rig"
 )
@@ -48,8 +52,7 @@ func Build(names ...string) (dir string, err error) {
 	return dir, nil
 }
 
-// Mosquitto starts a broker of that make in r and returns its address. Its
-// priority is lowered by nice: on a plant it is another machine.
+// Mosquitto starts a broker of that make in r, Elsewhere, and returns its address.
 func Mosquitto(r *rig.Rig) (addr string, err error) {
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
@@ -69,14 +72,41 @@ func Mosquitto(r *rig.Rig) (addr string, err error) {
 	if err := os.WriteFile(r.Path("mosquitto.conf"), []byte(conf), 0o600); err != nil {
 		return "", err
 	}
-	nice, err := exec.LookPath("nice")
+	p, err := r.Start(path, "-c", r.Path("mosquitto.conf"))
 	if err != nil {
-		return "", fmt.Errorf("start broker: %w", err)
-	}
-	if _, err := r.Start(nice, "-n", "19", path, "-c", r.Path("mosquitto.conf")); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("127.0.0.1:%d", port), nil
+	addr = fmt.Sprintf("127.0.0.1:%d", port)
+	err = rig.WaitFor(10*time.Second, "the broker listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close() // it was only to see whether somebody listens
+		}
+		return err == nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return addr, Elsewhere(p.Pid())
+}
+
+// Elsewhere gives a process the least share of the processors: on a plant it
+// is another machine.
+func Elsewhere(pid int) error {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks { // priority is each thread's own; those to come have it from these
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, 19); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("lower priority of thread %d: %w", tid, err)
+		}
+	}
+	return nil
 }
 
 // Family is a process and its children: Davy's decider and its keeper.
