@@ -41,6 +41,7 @@ import (
 // Limits.
 const (
 	flushLimit = 2 * time.Second // an end in order waits so long for the latch and for the keeper to take the last events
+	handOver   = time.Second     // two generations whose turns are no further apart hand over at one instant
 	lookEvery  = time.Minute     // the site directory is compared with the accepted plan
 )
 
@@ -70,6 +71,7 @@ type process struct {
 	keep    *ring.Writer
 	lost    bool // the latch file was missing or damaged
 	memory  control.Memory
+	handed  bool // the generation that begins takes over from one that just ended
 	current atomic.Pointer[generation]
 	reload  chan struct{}
 }
@@ -107,9 +109,10 @@ func Run(ctx context.Context, o Options) error {
 		loaded, lerr := LoadAccepted(o.StateDir, o.Drivers)
 		if lerr != nil {
 			o.Log.Error("accepted plan not loaded, the old one goes on", "err", lerr)
+			p.handed = true
 			continue
 		}
-		next = loaded
+		next, p.handed = loaded, true
 	}
 	stopSocket()
 	<-socketDone
@@ -151,19 +154,32 @@ func NewLineage() (id [16]byte) {
 	return id
 }
 
-// down is how long nobody decided, as far as is known; 0 if unknown.
+// notKnown is a time without anybody deciding of which nothing is known.
+const notKnown = -time.Nanosecond
+
+// down is how long nobody decided: 0 only where one generation hands over to
+// the next, notKnown after a reboot with a clock that cannot be trusted. It is
+// what rules.Engine.Restore takes.
 func (p *process) down() time.Duration {
 	m := &p.memory
-	if m.Saved == (tag.Stamp{}) {
+	if p.handed {
+		if d := time.Duration(clock.Now().Mono - m.Saved.Mono); d > handOver {
+			return d
+		}
 		return 0
 	}
+	if m.Saved == (tag.Stamp{}) {
+		return notKnown
+	}
 	if m.Boot == p.boot && p.boot != "" {
-		return max(0, time.Duration(p.started.Mono-m.Saved.Mono))
+		return max(1, time.Duration(p.started.Mono-m.Saved.Mono))
 	}
 	if trusted, _ := clock.Trusted(); trusted {
-		return max(0, time.Duration(p.started.Wall-m.Saved.Wall))
+		if d := time.Duration(p.started.Wall - m.Saved.Wall); d > 0 {
+			return d
+		}
 	}
-	return 0
+	return notKnown
 }
 
 // engine makes the rules of a plan and gives them what was remembered.

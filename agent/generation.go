@@ -138,7 +138,10 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 // announce records how this generation began, before its first turn.
 func (g *generation) announce(engine *rules.Engine) {
 	now, p := clock.Now(), g.p
-	down, _ := tag.Float64Value(p.down().Seconds())
+	var down tag.Value // none: not known
+	if d := p.down(); d >= 0 {
+		down, _ = tag.Float64Value(d.Seconds())
+	}
 	g.loop.Note(rules.Event{Kind: ring.AgentStarted, At: now, Value: down, Note: p.o.Version})
 	if p.lost && p.memory.Saved == (tag.Stamp{}) {
 		g.loop.Note(rules.Event{Kind: ring.LatchLost, At: now})

@@ -114,6 +114,13 @@ type Subscriber interface {
 	Subscribe(ctx context.Context, points []Point, emit func([]tag.Reading)) error
 }
 
+// Pusher is a driver some of whose links are Subscribers: their points are
+// subscribed to, not polled.
+type Pusher interface {
+	Driver
+	Subscribes(target string) bool
+}
+
 // Request is a packed request, made when the plan is compiled.
 type Request interface {
 	Points() []Point

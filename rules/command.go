@@ -89,9 +89,9 @@ func (e *Engine) resetTrip(i int, c Command, now tag.Stamp) (code string) {
 	switch {
 	case l.state != Tripped:
 		return "not-tripped"
-	case l.standing && !l.settling:
+	case l.standing:
 		return "still-standing"
-	case !l.ready || l.settling:
+	case !l.ready:
 		return "reset-not-met"
 	}
 	e.reset(i, c.on(Event{At: now}))

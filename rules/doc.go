@@ -8,6 +8,9 @@
 // allocates nothing, and it evaluates only the rules whose inputs or timers
 // moved.
 //
+// A rule that panics is out from there on, alone, with what its policy for bad
+// says; the alarm "rules.broken" is raised anew for each, with its name.
+//
 // Who owns what: the engine belongs to one goroutine (control's loop, or a
 // story's runner). The Image belongs to the same goroutine. Nothing here is
 // durable; Snapshot and Restore give the owner what must survive a restart

@@ -63,7 +63,8 @@ func (m *Image) Put(r tag.Reading) (changed bool) {
 }
 
 // Age makes every reading stale that has reached its time to live: BadStale,
-// with its value kept. It returns the Mono at which the next one will be, 0 if none.
+// with its value kept. A reading that is bad already keeps its reason, which
+// says more. It returns the Mono at which the next one will be, 0 if none.
 func (m *Image) Age(now tag.Stamp) (next int64) {
 	for {
 		slot, at := m.expiry.first()
@@ -79,7 +80,7 @@ func (m *Image) Age(now tag.Stamp) (next int64) {
 			return at
 		}
 		m.expiry.stop(slot)
-		if p.Quality != tag.BadStale {
+		if !p.Quality.Bad() {
 			m.release()
 			p.Quality = tag.BadStale
 			m.mark(p.Tag)

@@ -61,10 +61,13 @@ func TestImage(t *testing.T) {
 	put(2, 6, good, 1000*time.Second, true) // revived by the same value
 	age(1000*time.Second, 1010*time.Second)
 	changed(2)
-	put(2, 6, tag.BadStale, 1001*time.Second, true)
+	put(2, 6, tag.BadNoComm, 1001*time.Second, true)
 	changed(2)
 	age(1011*time.Second, -1)
-	changed() // it was stale already
+	changed() // it is bad already, and keeps its reason
+	if r := m.Readings()[2]; r.Quality != tag.BadNoComm {
+		t.Errorf("%+v", r)
+	}
 	// A reading that is older than its predecessor expires earlier.
 	put(1, 1, good, 1020*time.Second, true)
 	put(1, 1, good, 1015*time.Second, false)

@@ -138,6 +138,16 @@ func TestRestart(t *testing.T) {
 			3s handover
 			12s => degraded L a!bad
 			13s c=100 => tripped L#1 first=c votes=a!bad,c; demand fan by L`},
+		"restart: nobody watched meanwhile, though everything is read at once": {lockSet(1, 1, reset60), `
+			0s a=100 => armed L; tripped L#1 first=a votes=a; demand fan by L
+			1s a=1
+			31s restart:1s a=1 ?L=tripped,in1m0s`},
+		"restart: armed anew, and a bad channel counts anew": {lockSet(2, 3, manual), `
+			0s a=1 b=1 c=1 => armed L
+			1s a=bad
+			6s restart:1s a=bad b=1 c=1 => armed L
+			15s ?L=armed
+			16s => degraded L a!bad`},
 		"degraded: said once, and said when it is over": {lockSet(2, 3, manual), `
 			0s a=bad b=1 c=1 => armed L
 			10s => degraded L a!bad

@@ -66,7 +66,8 @@ type Alarm struct {
 // BadPolicy says what a channel that is bad does to its vote.
 type BadPolicy uint8
 
-// The policies. The zero value trips.
+// The policies. The zero value trips. Until After has passed a bad channel is
+// still in the group but votes neither way, except with LastGood.
 const (
 	CountsAsTrip BadPolicy = iota // votes to trip, after After
 	LeftOut                       // leaves the vote, after After: of the rest, min(M, rest) trip
@@ -101,7 +102,8 @@ type Interlock struct {
 	// channel of the group at a time: a second one counts as bad.
 	InTestCounts bool
 	// AllBadHolds: all channels bad do not trip (the default is to trip,
-	// whatever Bad says). 1oo1 must write its policy.
+	// whatever Bad says). All means: none is usable, and those that are not left
+	// out for a test are bad. 1oo1 must write its policy.
 	AllBadHolds bool
 
 	DegradedPriority Priority      // alarm "<name>.degraded" while a channel is out; 0 none
@@ -124,7 +126,9 @@ type Output struct {
 	Name string
 	Text Text
 	// Proof: within Within of a change of the demand, the tag must satisfy
-	// Proof (when demanded protective) — else alarm "<name>.proof".
+	// Proof (when demanded protective) — else alarm "<name>.proof". A proof that
+	// is lost while demanded is given Within again. A reading that may not be
+	// judged proves nothing.
 	Proved bool
 	Proof  Condition
 	Within time.Duration
@@ -181,7 +185,7 @@ const (
 	InterlockArmed   // starting is over
 	InterlockTripped // carries first-out and votes
 	InterlockReset
-	InterlockDegraded // a channel left the vote (Channel, Reason)
+	InterlockDegraded // a channel left the vote or counts by policy; it is the one of Votes
 	InterlockRestored // all channels are back
 	OutputDemanded
 	OutputReleased

@@ -3,8 +3,8 @@
 //
 // It promises that Save either leaves the new acceptance on disk (durable on
 // return) or the old one untouched, and that Load returns the newest one that
-// is whole: a damaged file is set aside under another name and the one before
-// it is taken, with damaged true so that the agent can say so. The bundle's
+// is whole: a damaged file is passed over and the one before it is taken, with
+// damaged true so that the agent can say so. The bundle's
 // hash is checked on every load. `davy run` needs nothing else: the site
 // directory may be gone.
 //
@@ -38,8 +38,13 @@ type Acceptance struct {
 	Before  string    `json:"before"`  // hash of the one it replaced
 }
 
-// ErrNone says that no site was ever accepted here.
-var ErrNone = errors.New("no accepted site")
+// Errors of Load.
+var (
+	// ErrNone says that no site was ever accepted here.
+	ErrNone = errors.New("no accepted site")
+	// ErrDamaged says that every copy is damaged: a site must be applied again.
+	ErrDamaged = errors.New("every copy is damaged")
+)
 
 const (
 	current  = "accepted.json"
@@ -86,7 +91,7 @@ func Load(dir string) (a *Acceptance, damaged bool, err error) {
 		damaged = true
 	}
 	if damaged {
-		return nil, true, fmt.Errorf("load accepted site %s: every copy is damaged; run davy apply again", dir)
+		return nil, true, fmt.Errorf("load accepted site %s: %w", dir, ErrDamaged)
 	}
 	return nil, false, ErrNone
 }

@@ -107,18 +107,23 @@ func (p *Program) Main(args []string, out, errw io.Writer) int {
 		return Wrong
 	}
 	if name := args[0]; name == "help" || name == "--help" || name == "-h" {
-		if len(args) > 1 {
-			if cmd := p.find(args[1]); cmd != nil {
-				p.helpOf(c, cmd, out)
-				return Done
-			}
+		if len(args) == 1 {
+			p.help(c, out)
+			return Done
 		}
-		p.help(c, out)
+		cmd := p.find(args[1])
+		if cmd == nil {
+			return p.report(c, p.unknown(args[1]))
+		}
+		p.helpOf(c, cmd, out)
 		return Done
+	}
+	if lang, ok := strings.CutPrefix(args[0], "--lang="); ok {
+		return p.report(c, Usage("cli.language", i18n.Args{"value": lang}))
 	}
 	cmd := p.find(args[0])
 	if cmd == nil {
-		return p.report(c, Usage("cli.unknown-command", i18n.Args{"command": args[0], "near": p.near(args[0])}))
+		return p.report(c, p.unknown(args[0]))
 	}
 	err := c.parse(cmd, args[1:])
 	if err == nil && c.flags["help"] != "" {
@@ -127,6 +132,10 @@ func (p *Program) Main(args []string, out, errw io.Writer) int {
 	}
 	if err == nil && (len(c.Args) < cmd.Min || cmd.Max >= 0 && len(c.Args) > cmd.Max) {
 		err = Usage("cli.arguments", i18n.Args{"command": p.Name + " " + cmd.Name, "args": i18n.Key(p.Name + "." + cmd.Name + ".args")})
+	}
+	var usage *Error
+	if errors.As(err, &usage) {
+		usage.Hint, usage.Args["help"] = "cli.hint.help", p.Name+" help "+cmd.Name
 	}
 	if err == nil {
 		err = cmd.Run(c)
@@ -197,13 +206,14 @@ func (c *Call) parse(cmd *Command, args []string) error {
 			return Usage("cli.flag-takes-none", i18n.Args{"flag": "--" + f.Name})
 		case f.Value == "":
 			c.flags[f.Name] = "true"
-		case !has && i+1 >= len(args):
-			return Usage("cli.flag-needs", i18n.Args{"flag": "--" + f.Name, "value": f.Value})
-		case !has:
+		case !has && i+1 < len(args):
 			i++
 			value = args[i]
 			fallthrough
 		default:
+			if value == "" { // "--state=$EMPTY" must not become the working directory
+				return Usage("cli.flag-needs", i18n.Args{"flag": "--" + f.Name, "value": f.Value})
+			}
 			c.flags[f.Name] = value
 		}
 	}
@@ -218,6 +228,10 @@ func (p *Program) find(name string) *Command {
 		}
 	}
 	return nil
+}
+
+func (p *Program) unknown(command string) error {
+	return Usage("cli.unknown-command", i18n.Args{"command": command, "near": p.near(command)})
 }
 
 // near names the commands that begin alike.
@@ -282,7 +296,8 @@ func (p *Program) help(c *Call, w io.Writer) {
 }
 
 func (p *Program) helpOf(c *Call, cmd *Command, w io.Writer) {
-	fmt.Fprintf(w, "%s %s %s\n\n%s\n", p.Name, cmd.Name, c.Lang.Text(p.Name+"."+cmd.Name+".args", nil), c.Lang.Text(p.Name+"."+cmd.Name+".short", nil))
+	head := strings.TrimSpace(p.Name + " " + cmd.Name + " " + c.Lang.Text(p.Name+"."+cmd.Name+".args", nil))
+	fmt.Fprintf(w, "%s\n\n%s\n", head, c.Lang.Text(p.Name+"."+cmd.Name+".short", nil))
 	if key := p.Name + "." + cmd.Name + ".long"; i18n.Has(key) {
 		fmt.Fprintf(w, "\n%s\n", c.Lang.Text(key, nil))
 	}

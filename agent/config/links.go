@@ -97,9 +97,6 @@ func (c *compiler) target(l *link, kind string, n *node) {
 	l.plan.Target = target
 }
 
-// A driver whose links' devices speak by themselves says so with this method.
-type subscribing interface{ Subscribes(target string) bool }
-
 // requests packs the points of each link: those of one period together, the
 // fastest first.
 func (c *compiler) requests() {
@@ -108,8 +105,11 @@ func (c *compiler) requests() {
 			c.plan.Links = append(c.plan.Links, l.plan)
 			continue
 		}
-		if s, ok := l.driver.(subscribing); ok && s.Subscribes(l.plan.Target) {
+		if s, ok := l.driver.(drivers.Pusher); ok && s.Subscribes(l.plan.Target) {
 			l.plan.Subscribe = l.points
+			for i := range l.points { // silence is no news: the link says when the subscription is in doubt
+				c.tags[l.points[i].Tag].ttl = 0
+			}
 			c.plan.Links = append(c.plan.Links, l.plan)
 			continue
 		}

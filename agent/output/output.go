@@ -263,6 +263,9 @@ type Lane struct {
 // Wake delivers a token when there may be something to write.
 func (l *Lane) Wake() <-chan struct{} { return l.wake }
 
+// Empty reports whether no output is driven over this link.
+func (l *Lane) Empty() bool { return len(l.outs) == 0 }
+
 func (l *Lane) poke() {
 	select {
 	case l.wake <- struct{}{}:

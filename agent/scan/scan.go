@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -92,9 +93,9 @@ func (w *Worker) Stats() Stats {
 // Run opens the link and works until ctx ends; then it leaves the outputs as
 // declared and closes the link.
 func (w *Worker) Run(ctx context.Context) error {
-	link, err := w.Driver.Open(ctx, drivers.LinkConfig{Name: w.Link.Name, Target: w.Link.Target, Timeout: w.Link.Timeout, Log: w.Log, Now: w.Now})
+	link, err := w.open(ctx)
 	if err != nil {
-		return fmt.Errorf("open link %s: %w", w.Link.Name, err)
+		return err
 	}
 	defer link.Close()
 	w.began = w.Now().Mono
@@ -110,11 +111,32 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
+func (w *Worker) open(ctx context.Context) (drivers.Link, error) {
+	link, err := w.Driver.Open(ctx, drivers.LinkConfig{Name: w.Link.Name, Target: w.Link.Target, Timeout: w.Link.Timeout, Log: w.Log, Now: w.Now})
+	if err != nil {
+		return nil, fmt.Errorf("open link %s: %w", w.Link.Name, err)
+	}
+	return link, nil
+}
+
+// subscribe runs a link whose device speaks by itself. What is to be written
+// goes over a second link of its own, so that neither waits for the other.
 func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []tag.Reading) error {
 	s, ok := link.(drivers.Subscriber)
 	if !ok {
 		return fmt.Errorf("subscribe link %s: this driver cannot", w.Link.Name)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	defer stop()
+	writing.Go(func() {
+		if err := w.write(ctx, free); err != nil && ctx.Err() == nil {
+			w.Log.Error("link for writing ended", "link", w.Link.Name, "err", err)
+			stop() // the whole link is begun again
+		}
+	})
 	err := s.Subscribe(ctx, w.Link.Subscribe, func(rs []tag.Reading) {
 		var buf []tag.Reading
 		select {
@@ -125,11 +147,35 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 		w.answered(0, nil, 0)
 		_ = w.hand(ctx, append(buf[:0], rs...), free) // ends with ctx, as Subscribe does
 	})
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if err == nil {
+		err = errors.New("ended")
 	}
 	w.answered(0, err, 0)
+	// Until there is a subscription again nobody watches these points.
+	lost := make([]tag.Reading, len(w.Link.Subscribe))
+	for i := range lost {
+		lost[i] = tag.Reading{Tag: w.Link.Subscribe[i].Tag, Quality: tag.BadNoComm, Received: w.Now()}
+	}
+	if ctx.Err() == nil {
+		_ = w.Offer(ctx, Batch{Link: w.Index, Readings: lost}) // fails only with ctx
+	}
 	return fmt.Errorf("subscribe link %s: %w", w.Link.Name, err)
+}
+
+// write opens the link on which outputs and keep-alives of a subscribing link
+// are written, and serves it.
+func (w *Worker) write(ctx context.Context, free chan []tag.Reading) error {
+	if w.Lane.Empty() && len(w.Link.KeepAlive) == 0 {
+		return nil
+	}
+	link, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	err = w.poll(ctx, link, free)
+	w.Lane.Stop(context.WithoutCancel(ctx), link)
+	return err
 }
 
 func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Reading) error {
@@ -213,9 +259,7 @@ func (w *Worker) ask(ctx context.Context, link drivers.Link, i int, free chan []
 	}
 	s := &w.Link.Scans[i]
 	began := w.Now().Mono
-	rctx, cancel := context.WithTimeout(ctx, w.Link.Timeout)
-	rs, err := link.Read(rctx, s.Request, buf[:0])
-	cancel()
+	rs, err := link.Read(ctx, s.Request, buf[:0]) // the link bounds itself by its timeout
 	if ctx.Err() != nil {
 		return ctx.Err() // what a stop cut off says nothing about the device
 	}

@@ -37,16 +37,14 @@ func apply(c *cli.Call) error {
 		return err
 	}
 	if plan == nil {
-		return cli.Quiet(cli.Wrong)
+		return wrongSite("davy.apply.problems", c.Args[0], problems)
 	}
 	report := agent.RunStories(plan)
-	if err := writeStories(c, plan, report); err != nil {
-		return err
-	}
+	writeStories(c, report, true)
 	if !report.OK() {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.red"}
 	}
-	old, err := previous(state)
+	old, first, err := previous(c, state)
 	if err != nil {
 		return err
 	}
@@ -58,7 +56,9 @@ func apply(c *cli.Call) error {
 	if err := mayDrop(c, old, plan, allowed); err != nil {
 		return err
 	}
-	if err := showDifference(c, old, bundle); err != nil {
+	if first {
+		c.Say("davy.apply.first", nil)
+	} else if err := showDifference(c, old, bundle); err != nil {
 		return err
 	}
 	if !c.Set("yes") && !confirmed(c) {
@@ -71,7 +71,7 @@ func apply(c *cli.Call) error {
 	if err := os.MkdirAll(state, 0o750); err != nil {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.state", Args: i18n.Args{"state": state}, Cause: err, Hint: "davy.hint.state"}
 	}
-	if err := firstLatch(state, plan, old == nil); err != nil {
+	if err := firstLatch(state, plan, first); err != nil {
 		return err
 	}
 	a := &accept.Acceptance{Bundle: bundle.Encode(), Dir: dir, Who: person(), Reason: c.Flag("reason"), At: time.Now().UTC(),
@@ -82,14 +82,19 @@ func apply(c *cli.Call) error {
 	return live(c, a, allowed)
 }
 
-// previous returns the accepted site, nil if there is none yet. One that this
-// version cannot compile is an error only for the comparison: it is replaced.
-func previous(state string) (*agent.Accepted, error) {
-	old, err := agent.LoadAccepted(state, driverSet())
-	if errors.Is(err, accept.ErrNone) || errors.Is(err, agent.ErrNotCompiled) {
-		return nil, nil
+// previous returns the accepted site, and whether there never was one. One that
+// is damaged, or that this version cannot compile, cannot be compared with: that
+// is said, and it is replaced.
+func previous(c *cli.Call, state string) (old *agent.Accepted, first bool, err error) {
+	old, err = agent.LoadAccepted(state, driverSet())
+	switch {
+	case errors.Is(err, accept.ErrNone):
+		return nil, true, nil
+	case errors.Is(err, agent.ErrNotCompiled), errors.Is(err, accept.ErrDamaged):
+		c.Say("davy.apply.replaces", i18n.Args{"cause": err})
+		return nil, false, nil
 	}
-	return old, err
+	return old, false, err
 }
 
 // mayDrop refuses to drop a rule that stands, unless it was named.
@@ -125,12 +130,10 @@ func mayDrop(c *cli.Call, old *agent.Accepted, plan *config.Plan, allowed []stri
 
 func showDifference(c *cli.Call, old *agent.Accepted, bundle *config.Bundle) error {
 	if old == nil {
-		c.Say("davy.apply.first", nil)
 		return nil
 	}
 	c.Say("davy.apply.difference", i18n.Args{"hash": old.Hash[:12], "person": old.Who, "at": old.At.Local().Format("2006-01-02 15:04:05"), "reason": old.Reason})
-	_, err := fmt.Fprint(c.Out, config.Diff(old.Bundle, bundle))
-	return err
+	return config.WriteDiff(c.Out, config.Diff(old.Bundle, bundle))
 }
 
 // confirmed asks the person at the keyboard.
@@ -168,6 +171,11 @@ func live(c *cli.Call, a *accept.Acceptance, allowed []string) error {
 	if errors.Is(err, operate.ErrNotRunning) {
 		c.Say("davy.apply.next-start", args)
 		return nil
+	}
+	var said *operate.Error
+	if errors.As(err, &said) { // accepted it is: say so, and what runs now
+		args["why"] = said
+		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.not-live", Args: args, Hint: "davy.hint.not-live"}
 	}
 	if err != nil {
 		return socketError(c, err)

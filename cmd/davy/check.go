@@ -19,10 +19,12 @@ func check(c *cli.Call) error {
 	} else if err := problems.Write(c.Err, c.Lang, bundle); err != nil {
 		return err
 	}
-	if plan == nil {
+	switch {
+	case plan == nil && c.JSON:
 		return cli.Quiet(cli.Wrong)
-	}
-	if c.JSON {
+	case plan == nil:
+		return wrongSite("davy.check.problems", c.Args[0], problems)
+	case c.JSON:
 		return nil
 	}
 	return plan.Report().Write(c.Out, c.Lang)

@@ -53,9 +53,16 @@ func site(c *cli.Call, dir string) (*config.Bundle, *config.Plan, config.Problem
 	if bundle != nil {
 		var more config.Problems
 		plan, more = config.Compile(bundle, driverSet())
-		problems = append(problems, more...)
+		problems = problems.Join(more)
 	}
 	return bundle, plan, problems, nil
+}
+
+// wrongSite says in one line what became of a site with problems that were
+// printed above.
+func wrongSite(key, dir string, problems config.Problems) error {
+	n, _ := problems.Counts()
+	return &cli.Error{Exit: cli.Wrong, Key: key, Args: i18n.Args{"dir": dir, "n": n}}
 }
 
 // logger writes JSON to standard error, where systemd's journal takes it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -115,7 +116,12 @@ func keys(c *cli.Call) error {
 	if c.Args[0] != "show" {
 		return cli.Usage("davy.keys.what", nil)
 	}
-	key, err := evidence.LoadOrCreateKey(keyDir(c.Flag("state")))
+	// A key made in a directory that was misspelt would be enrolled, and never used.
+	_, err := os.Stat(c.Flag("state"))
+	var key ed25519.PrivateKey
+	if err == nil {
+		key, err = evidence.LoadOrCreateKey(keyDir(c.Flag("state")))
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.state", Args: i18n.Args{"state": c.Flag("state")}, Cause: err, Hint: "davy.hint.state"}
 	}

@@ -23,7 +23,7 @@ func keepCommand(c *cli.Call) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
 	conn, err := supervise.Parent()
 	if err != nil {
-		return &cli.Error{Exit: cli.Wrong, Key: "davy.keep.child", Cause: err}
+		return &cli.Error{Exit: cli.Wrong, Key: "davy.keep.child"}
 	}
 	return keep.Serve(context.Background(), conn, keep.Options{Drivers: driverSet(), Log: log.With("process", "keep")})
 }

@@ -47,8 +47,10 @@ func run(c *cli.Call) error {
 	switch {
 	case errors.Is(err, accept.ErrNone):
 		return &cli.Error{Exit: cli.Wrong, Key: "davy.run.none", Args: i18n.Args{"state": state}, Hint: "davy.hint.apply"}
+	case errors.Is(err, accept.ErrDamaged), errors.Is(err, agent.ErrNotCompiled):
+		return &cli.Error{Exit: cli.Wrong, Key: "davy.run.unusable", Cause: err, Hint: "davy.hint.apply"}
 	case errors.Is(err, latch.ErrLocked):
-		return &cli.Error{Exit: cli.Failed, Key: "davy.run.locked", Args: i18n.Args{"state": state}, Cause: err}
+		return &cli.Error{Exit: cli.Failed, Key: "davy.run.locked", Args: i18n.Args{"state": state}, Cause: err, Hint: "davy.hint.locked"}
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 		return &cli.Error{Exit: cli.Wrong, Key: "davy.state", Args: i18n.Args{"state": state}, Cause: err, Hint: "davy.hint.state"}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"davy/agent"
 	"davy/agent/cli"
-	"davy/agent/config"
 	"davy/agent/i18n"
 	"davy/rules/ruletest"
 )
@@ -18,12 +17,10 @@ func test(c *cli.Call) error {
 		return err
 	}
 	if plan == nil {
-		return cli.Quiet(cli.Wrong)
+		return wrongSite("davy.check.problems", c.Args[0], problems)
 	}
 	report := agent.RunStories(plan)
-	if err := writeStories(c, plan, report); err != nil {
-		return err
-	}
+	writeStories(c, report, false)
 	if !report.OK() {
 		return cli.Quiet(cli.Failed)
 	}
@@ -31,13 +28,16 @@ func test(c *cli.Call) error {
 }
 
 // writeStories says how each story went, what was expected and what came, and
-// which rules no story moves.
-func writeStories(c *cli.Call, plan *config.Plan, r ruletest.Report) error {
+// which rules no story moves. In brief it names what failed and counts the rest.
+func writeStories(c *cli.Call, r ruletest.Report, brief bool) {
 	for i := range r.Results {
 		s := &r.Results[i]
 		key := "davy.test.passed"
-		if !s.OK() {
+		switch {
+		case !s.OK():
 			key = "davy.test.failed"
+		case brief:
+			continue
 		}
 		c.Say(key, i18n.Args{"name": text(s.Name), "length": s.Length})
 		for _, f := range s.Failures {
@@ -51,12 +51,16 @@ func writeStories(c *cli.Call, plan *config.Plan, r ruletest.Report) error {
 			c.Say("davy.test.failure", i18n.Args{"where": f.Where, "what": c.Lang.Text(f.Code, args)})
 		}
 	}
-	for _, rule := range r.NeverTripped {
+	tripped, quiet := r.NeverTripped, r.NeverQuiet
+	if brief && len(tripped)+len(quiet) > 0 {
+		c.Say("davy.test.untested", i18n.Args{"tripped": len(tripped), "quiet": len(quiet), "site": c.Args[0]})
+		tripped, quiet = nil, nil
+	}
+	for _, rule := range tripped {
 		c.Say("davy.test.never-tripped", i18n.Args{"rule": rule.Name})
 	}
-	for _, rule := range r.NeverQuiet {
+	for _, rule := range quiet {
 		c.Say("davy.test.never-quiet", i18n.Args{"rule": rule.Name})
 	}
 	c.Say("davy.test.total", i18n.Args{"passed": len(r.Results) - r.Failed(), "failed": r.Failed()})
-	return nil
 }

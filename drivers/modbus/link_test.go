@@ -90,7 +90,7 @@ func bubble(t *testing.T, p *peer, f func(t *testing.T, l *link)) {
 	})
 }
 
-// ask reads the registers at, one point each, in one request.
+// request1 plans one request for the registers at, one point each.
 func request1(t *testing.T, station int, at ...string) drivers.Request {
 	t.Helper()
 	var points []drivers.Point
@@ -104,13 +104,6 @@ func request1(t *testing.T, station int, at ...string) drivers.Request {
 		t.Fatal(len(requests), err)
 	}
 	return requests[0]
-}
-
-func qualities(rs []tag.Reading) (out []tag.Quality) {
-	for _, r := range rs {
-		out = append(out, r.Quality)
-	}
-	return out
 }
 
 func TestReadingsCarryTheTimeOfTheirAnswer(t *testing.T) {

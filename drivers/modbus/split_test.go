@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,28 +15,53 @@ import (
 
 // bank is a peer whose registers hold their address; some it lacks.
 type bank struct {
-	lack    map[uint16]byte // refused with this exception; 0: never answered
-	away    bool
-	asked   int
-	longest int
+	mu    sync.Mutex
+	lack  map[uint16]byte // refused with this exception; 0: never answered
+	away  bool
+	count int
+}
+
+// has sets what it lacks, and whether it is away.
+func (b *bank) has(lack map[uint16]byte, away bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lack, b.away = lack, away
+}
+
+// asked returns how many requests came since it was last called.
+func (b *bank) asked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.count
+	b.count = 0
+	return n
+}
+
+// reply answers a request; nil is silence.
+func (b *bank) reply(q []byte) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.count++
+	answer := right(q)
+	first, count := binary.BigEndian.Uint16(q[8:]), binary.BigEndian.Uint16(q[10:])
+	silent := b.away
+	for r := first; r < first+count; r++ {
+		if e, ok := b.lack[r]; ok {
+			answer, silent = reply(q, q[7]|0x80, e), silent || e == 0
+		}
+	}
+	if silent {
+		return nil
+	}
+	return answer
 }
 
 func (b *bank) peer() *peer {
 	return &peer{serve: func(int) func(net.Conn) {
 		return func(c net.Conn) {
 			for q := receive(c); q != nil; q = receive(c) {
-				b.asked++
-				answer := right(q)
-				first, count := binary.BigEndian.Uint16(q[8:]), binary.BigEndian.Uint16(q[10:])
-				b.longest = max(b.longest, int(count))
-				silent := b.away
-				for r := first; r < first+count; r++ {
-					if e, ok := b.lack[r]; ok {
-						answer, silent = reply(q, q[7]|0x80, e), silent || e == 0
-					}
-				}
-				if !silent {
-					c.Write(answer)
+				if a := b.reply(q); a != nil {
+					c.Write(a)
 				}
 			}
 		}
@@ -84,20 +110,21 @@ func TestBadRegistersSpoilNoNeighbours(t *testing.T) {
 					}
 				}
 				// Afterwards only the good parts are asked.
-				b.asked = 0
+				b.asked()
 				rs, _ = l.Read(t.Context(), q, nil)
-				if most := len(lacking) * 8; b.asked > most || !slices.Equal(bad(t, 0, rs), want) {
-					t.Errorf("the second read took %d requests, %v bad", b.asked, bad(t, 0, rs))
+				if n := b.asked(); n > len(lacking)*8 || !slices.Equal(bad(t, 0, rs), want) {
+					t.Errorf("the second read took %d requests, %v bad", n, bad(t, 0, rs))
 				}
 				// The register comes to be: found again after a while, and the block whole.
-				b.lack = nil
+				b.has(nil, false)
 				for range 15 {
 					time.Sleep(RefusedRetry)
 					rs, _ = l.Read(t.Context(), q, rs[:0])
 				}
-				b.asked = 0
-				if rs, _ = l.Read(t.Context(), q, nil); b.asked != 1 || bad(t, 0, rs) != nil || len(l.splits) != 0 {
-					t.Errorf("after %v: %d requests, %v bad, %d splits", 15*RefusedRetry, b.asked, bad(t, 0, rs), len(l.splits))
+				b.asked()
+				rs, _ = l.Read(t.Context(), q, nil)
+				if n := b.asked(); n != 1 || bad(t, 0, rs) != nil || len(l.splits) != 0 {
+					t.Errorf("after %v: %d requests, %v bad, %d splits", 15*RefusedRetry, n, bad(t, 0, rs), len(l.splits))
 				}
 			})
 		})
@@ -150,7 +177,7 @@ func TestADeadStationCostsOneTimeout(t *testing.T) {
 	bubble(t, b.peer(), func(t *testing.T, l *link) {
 		q := registers(t, 0, 60)
 		l.Read(t.Context(), q, nil)
-		b.away = true
+		b.has(nil, true)
 		for range 50 {
 			from := time.Now()
 			rs, err := l.Read(t.Context(), q, nil)
@@ -159,12 +186,13 @@ func TestADeadStationCostsOneTimeout(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		b.away = false
+		b.has(nil, false)
 		l.Read(t.Context(), q, nil)
 		l.Read(t.Context(), q, nil)
-		b.asked = 0
-		if rs, err := l.Read(t.Context(), q, nil); err != nil || bad(t, 0, rs) != nil || b.asked != 1 {
-			t.Errorf("it is back: %d requests, %v", b.asked, err)
+		b.asked()
+		rs, err := l.Read(t.Context(), q, nil)
+		if n := b.asked(); err != nil || bad(t, 0, rs) != nil || n != 1 {
+			t.Errorf("it is back: %d requests, %v", n, err)
 		}
 	})
 }
@@ -178,10 +206,10 @@ func TestADeviceThatRefusesAllIsAskedLittle(t *testing.T) {
 	bubble(t, b.peer(), func(t *testing.T, l *link) {
 		q := registers(t, 0, 125)
 		for range 30 {
-			b.asked = 0
+			b.asked()
 			rs, err := l.Read(t.Context(), q, nil)
-			if err != nil || len(bad(t, 0, rs)) != 125 || b.asked > MaxRefused+1 {
-				t.Fatalf("%d requests, %d bad, %v", b.asked, len(bad(t, 0, rs)), err)
+			if n := b.asked(); err != nil || len(bad(t, 0, rs)) != 125 || n > MaxRefused+1 {
+				t.Fatalf("%d requests, %d bad, %v", n, len(bad(t, 0, rs)), err)
 			}
 			for i, r := range rs {
 				if r.Quality != tag.BadDeviceFault {
@@ -190,7 +218,7 @@ func TestADeviceThatRefusesAllIsAskedLittle(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		b.lack = nil
+		b.has(nil, false)
 		time.Sleep(RemergeAfter)
 		if rs, err := l.Read(t.Context(), q, nil); err != nil || bad(t, 0, rs) != nil {
 			t.Errorf("it is well again: %v bad, %v", bad(t, 0, rs), err)

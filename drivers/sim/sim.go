@@ -16,7 +16,14 @@ import (
 
 // Driver is "sim" in a site file. Without a Plant every link has an empty
 // device of its own, whose points are all bad.
-type Driver struct{ Plant *Plant }
+type Driver struct {
+	Plant *Plant
+	// Push names the targets whose devices speak by themselves.
+	Push []string
+}
+
+// Subscribes reports whether the device at target speaks by itself.
+func (d Driver) Subscribes(target string) bool { return slices.Contains(d.Push, target) }
 
 // Address is the name of a point.
 type Address string

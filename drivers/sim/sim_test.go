@@ -62,7 +62,7 @@ func TestSimKeepsTheContract(t *testing.T) {
 		d.Set("out", tag.BoolValue(false))
 		behave := func(b Behaviour) func() { return func() { d.Behave(b) } }
 		drivertest.Run(t, &drivertest.Rig{
-			Driver: Driver{plant},
+			Driver: Driver{Plant: plant},
 			Config: drivers.LinkConfig{Name: "plc", Target: "plc", Timeout: 300 * time.Millisecond, Now: now},
 			Points: ps,
 			Change: change,
@@ -94,7 +94,7 @@ func TestSimKeepsTheContract(t *testing.T) {
 
 func open(t *testing.T, p *Plant, now func() tag.Stamp) drivers.Subscriber {
 	t.Helper()
-	l, err := Driver{p}.Open(t.Context(), drivers.LinkConfig{Name: "dcs", Target: "dcs", Timeout: time.Second, Now: now})
+	l, err := Driver{Plant: p}.Open(t.Context(), drivers.LinkConfig{Name: "dcs", Target: "dcs", Timeout: time.Second, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

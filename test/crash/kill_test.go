@@ -16,6 +16,7 @@ import (
 
 	"davy/agent/operate"
 	"davy/agent/ring"
+	"davy/agent/wire"
 	"davy/cmd/davy-plant/logbook"
 	"davy/cmd/davy-receiver/store"
 	"davy/rules"
@@ -307,6 +308,7 @@ func (r *run) judge() {
 			}
 		}
 	}
+	r.unclean(events)
 	doubles += max(0, trips-1)
 	if trips == 0 {
 		missed++
@@ -344,6 +346,44 @@ func (r *run) events() (all []*store.Event) {
 		return nil
 	}))
 	return all
+}
+
+// unclean holds the start records to what really happened: between the last
+// reading before an unclean end and the first after it there is no more than
+// what the record says may be lost, the time nobody watched, and a little.
+func (r *run) unclean(events []*store.Event) {
+	st, err := store.Beside(r.b.DB(), false)
+	r.must(err)
+	defer func() { _ = st.Close() }()
+	var at []int64
+	r.must(st.Export(context.Background(), rig.Gateway, func(_ wire.Epoch, stream string, _ uint64, canonical []byte) error {
+		if stream != wire.ReadingStream {
+			return nil
+		}
+		reading, err := wire.DecodeReading(canonical)
+		at = append(at, reading.Received.Mono)
+		return err
+	}))
+	slices.Sort(at)
+	ends := 0
+	for _, e := range events {
+		if e.Start == nil || e.Start.Clean || len(e.Start.Parent) == 0 {
+			continue
+		}
+		ends++
+		i, _ := slices.BinarySearch(at, e.At.Mono)
+		if i == 0 || i == len(at) {
+			continue
+		}
+		const little = 5 * time.Second // a keeper starts, values that did not change are not recorded
+		if cost, bound := time.Duration(at[i]-at[i-1]), time.Duration(e.Start.MayHaveLost)+time.Duration(max(0, e.Start.Unwatched))+little; cost > bound {
+			r.t.Errorf("epoch %s: no reading for %v, its start record and %v allow %v", e.Epoch, cost, little, bound)
+		}
+	}
+	r.t.Logf("%d unclean ends, %d readings", ends, len(at))
+	if ends < killsEach {
+		r.t.Errorf("only %d unclean ends were found by the journal, %d keepers were killed", ends, killsEach)
+	}
 }
 
 // alarms counts by rule and plant step: how many raises are one too many, and

@@ -1,4 +1,10 @@
-// Package e2e plays the real binaries against parts that nobody here wrote.
+// Package e2e plays the real binaries against parts that nobody here wrote:
+// a libmodbus device, mosquitto.
+//
+// A test starts what it needs on free ports of loopback and below one temporary
+// directory, and ends it; nothing outlives it. What is judged is read from the
+// store of the receiver and from the journal, not from what a test believes
+// that it caused. Nothing is skipped: a part that is not installed is a failure.
 package e2e
 
 import (

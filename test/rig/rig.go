@@ -31,9 +31,12 @@ func Root() string {
 }
 
 // Build builds the named commands ("davy", …) into dir.
-func Build(dir string, names ...string) error {
+func Build(dir string, names ...string) error { return BuildTags(dir, "", names...) }
+
+// BuildTags builds with build tags ("davyfault").
+func BuildTags(dir, tags string, names ...string) error {
 	for _, name := range names {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), "./cmd/"+name)
+		cmd := exec.Command("go", "build", "-tags", tags, "-o", filepath.Join(dir, name), "./cmd/"+name)
 		cmd.Dir = Root()
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -86,6 +86,7 @@ type bench struct {
 	dir    string
 	plan   *config.Plan
 	plant  *sim.Plant
+	driver sim.Driver
 	gas    *sim.Device
 	io     *sim.Device
 	writes []write // as the device received them
@@ -128,8 +129,14 @@ func compile(t *testing.T, set drivers.Set) *config.Plan {
 }
 
 func newBench(t *testing.T) *bench {
+	return newBenchWith(t)
+}
+
+// newBenchWith makes a bench on which the devices of some links speak by themselves.
+func newBenchWith(t *testing.T, push ...string) *bench {
 	b := &bench{t: t, dir: t.TempDir(), plant: &sim.Plant{}, armed: true}
-	b.plan = compile(t, drivers.Set{"sim": sim.Driver{Plant: b.plant}})
+	b.driver = sim.Driver{Plant: b.plant, Push: push}
+	b.plan = compile(t, drivers.Set{"sim": b.driver})
 	b.gas, b.io = b.plant.Device("gas"), b.plant.Device("io")
 	b.set(5, 5, 5)
 	b.io.Set("fan", tag.BoolValue(false))
@@ -184,9 +191,17 @@ func (b *bench) start() {
 	b.run(func() { _ = store.Run(ctx) })
 	b.run(func() { _ = b.loop.Run(ctx) })
 	for i := range b.plan.Links {
-		w := &scan.Worker{Index: i, Link: &b.plan.Links[i], Driver: sim.Driver{Plant: b.plant}, Lane: b.out.Lane(i), Offer: b.loop.Offer,
+		w := &scan.Worker{Index: i, Link: &b.plan.Links[i], Driver: b.driver, Lane: b.out.Lane(i), Offer: b.loop.Offer,
 			Alive: b.loop.Alive, Condition: func(code string, on bool) { b.loop.Set(ctx, code, on) }, Now: now, Log: log}
-		b.run(func() { _ = w.Run(ctx) })
+		b.run(func() { // as supervise.Restart does
+			for ctx.Err() == nil {
+				_ = w.Run(ctx)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
+			}
+		})
 	}
 }
 

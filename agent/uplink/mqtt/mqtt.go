@@ -75,7 +75,7 @@ type Options struct {
 	// ManualAck leaves the acknowledgement of a message to Message.Ack.
 	ManualAck bool
 
-	Log *slog.Logger
+	Log *slog.Logger // why a connection ended, at debug level; may be nil
 }
 
 // Message is one that came.
@@ -99,6 +99,8 @@ type Conn struct {
 	closed bool
 	wait   sync.WaitGroup
 	guard  atomic.Pointer[guard]
+	log    *slog.Logger
+	broker string
 }
 
 // Address splits a broker's address; the error names what is wrong with it.
@@ -198,7 +200,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if o.MaxIn <= 0 {
 		o.MaxIn = DefaultMax
 	}
-	c := &Conn{window: make(chan struct{}, o.Window), done: make(chan struct{})}
+	c := &Conn{window: make(chan struct{}, o.Window), done: make(chan struct{}), log: o.Log, broker: o.Broker}
 	dialing, stop := context.WithTimeout(ctx, ConnectTimeout)
 	defer stop()
 	po := clientOptions(&o)
@@ -297,6 +299,9 @@ func (c *Conn) fail(err error) {
 	c.once.Do(func() {
 		c.cause = err
 		close(c.done)
+		if c.log != nil {
+			c.log.Debug("connection to broker ended", "broker", c.broker, "err", err)
+		}
 	})
 }
 

@@ -25,11 +25,12 @@ type plant struct {
 	wg              sync.WaitGroup
 
 	mu      sync.Mutex
-	value   uint16 // what the register holds
-	told    uint16 // what the last answer said
-	answer  int64  // wall, ns: just before the first answer with value
-	want    bool   // the coil that value leads to
-	waiting bool   // for that write
+	value   uint16    // what the register holds
+	told    uint16    // what the last answer said
+	answer  time.Time // just before the first answer with value; zero: there was none yet
+	coil    bool
+	want    bool // the coil that value leads to
+	waiting bool // for that write
 	took    chan time.Duration
 	reads   uint64 // of the load
 	conns   map[net.Conn]bool
@@ -116,7 +117,7 @@ func (p *plant) event(ctx context.Context) (time.Duration, error) {
 	default:
 	}
 	p.value = high + well - p.value
-	p.want, p.waiting, p.answer = p.value == high, true, 0
+	p.want, p.waiting, p.answer = p.value == high, true, time.Time{}
 	p.mu.Unlock()
 	late := time.NewTimer(eventLimit)
 	defer late.Stop()
@@ -124,7 +125,10 @@ func (p *plant) event(ctx context.Context) (time.Duration, error) {
 	case d := <-p.took:
 		return d, nil
 	case <-late.C:
-		return 0, fmt.Errorf("no write within %v of a changed value", eventLimit)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return 0, fmt.Errorf("no write within %v of a changed value: holds %d, told %d at %v, wants %v, coil %v",
+			eventLimit, p.value, p.told, p.answer, p.want, p.coil)
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
@@ -151,7 +155,7 @@ func (p *plant) serveSense(c net.Conn) error {
 		v := p.value
 		out := registers(in, v)
 		if v != p.told {
-			p.told, p.answer = v, time.Now().UnixNano()
+			p.told, p.answer = v, time.Now()
 		}
 		p.mu.Unlock()
 		if _, err := c.Write(out); err != nil {
@@ -188,7 +192,6 @@ func (p *plant) serveIO(c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	coil := false
 	for {
 		in, at, err := receive(raw)
 		if err != nil {
@@ -197,13 +200,14 @@ func (p *plant) serveIO(c net.Conn) error {
 		switch in[7] {
 		case 1: // the agent reads its coil back
 			bit := byte(0)
-			if coil {
+			p.mu.Lock()
+			if p.coil {
 				bit = 1
 			}
+			p.mu.Unlock()
 			_, err = c.Write([]byte{in[0], in[1], 0, 0, 0, 4, in[6], 1, 1, bit})
 		case 5:
-			coil = in[10] == 0xff
-			p.written(coil, at)
+			p.written(in[10] == 0xff, at)
 			_, err = c.Write(in[:])
 		default:
 			err = errRequest
@@ -218,11 +222,17 @@ func (p *plant) serveIO(c net.Conn) error {
 func (p *plant) written(on bool, at int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.waiting || on != p.want || p.answer == 0 || at < p.answer {
+	p.coil = on
+	if !p.waiting || on != p.want || p.answer.IsZero() {
 		return // of an earlier event, again
 	}
 	p.waiting = false
-	p.took <- time.Duration(at - p.answer)
+	seen := time.Since(p.answer) // by the steady clock, and at the latest
+	took := time.Duration(at - p.answer.UnixNano())
+	if took < 0 || took > seen {
+		took = seen // the wall clock was set meanwhile
+	}
+	p.took <- took
 }
 
 // receive takes one request with the kernel's stamp of its arrival. The agent
