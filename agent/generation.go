@@ -65,8 +65,10 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 	// The loop does not run yet: conditions that parts report before it does wait in its channel.
 	set := func(code string, on bool) { g.loop.Set(context.Background(), code, on) }
 	g.out = output.New(a.Plan, p.memory.Armed, clock.Now, func(code string, on bool) { g.loop.PutCondition(code, on) }, p.o.Log)
-	g.loop = control.New(control.Options{Plan: a.Plan, Engine: engine, Output: g.out, Latch: p.latch, Keep: p.keep,
-		Now: clock.Now, Boot: p.boot, Clock: clock.Trusted, Log: p.o.Log, Memory: p.memory})
+	g.loop = control.New(control.Options{
+		Plan: a.Plan, Engine: engine, Output: g.out, Latch: p.latch, Keep: p.keep,
+		Now: clock.Now, Boot: p.boot, Clock: clock.Trusted, Log: p.o.Log, Memory: p.memory,
+	})
 	g.announce(engine)
 
 	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
@@ -78,8 +80,10 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 
 	links := &supervise.Group{Log: p.o.Log}
 	for i := range a.Plan.Links {
-		w := &scan.Worker{Index: i, Link: &a.Plan.Links[i], Driver: p.o.Drivers[a.Plan.Links[i].Driver], Lane: g.out.Lane(i),
-			Offer: g.loop.Offer, Alive: g.loop.Alive, Condition: set, Now: clock.Now, Log: p.o.Log.With("part", "scan")}
+		w := &scan.Worker{
+			Index: i, Link: &a.Plan.Links[i], Driver: p.o.Drivers[a.Plan.Links[i].Driver], Lane: g.out.Lane(i),
+			Offer: g.loop.Offer, Alive: g.loop.Alive, Condition: set, Now: clock.Now, Log: p.o.Log.With("part", "scan"),
+		}
 		g.workers = append(g.workers, w)
 		links.Add("link "+a.Plan.Links[i].Name, supervise.Restart, w)
 	}
@@ -218,16 +222,20 @@ func (g *generation) tellKeeper(ctx context.Context) error {
 // keep runs the keeper's process, again and again.
 func (g *generation) keep(ctx context.Context) error {
 	backoff := supervise.Backoff{Min: keeperFirst, Max: keeperLast}
-	child := supervise.Child{Args: g.p.o.KeepArgs, MemLimit: keeperLimit, Started: func(pid int) { g.keeperPid.Store(int64(pid)) },
+	child := supervise.Child{
+		Args: g.p.o.KeepArgs, MemLimit: keeperLimit, Started: func(pid int) { g.keeperPid.Store(int64(pid)) },
 		Serve: func(ctx context.Context, conn io.ReadWriteCloser) error {
-			err := g.p.keep.Serve(ctx, conn, ring.Hello{Version: g.p.o.Version, Lineage: g.loop.Lineage(), Boot: g.p.boot,
-				Started: g.started, Bundle: g.a.Acceptance.Bundle, StateDir: g.p.o.StateDir})
+			err := g.p.keep.Serve(ctx, conn, ring.Hello{
+				Version: g.p.o.Version, Lineage: g.loop.Lineage(), Boot: g.p.boot,
+				Started: g.started, Bundle: g.a.Acceptance.Bundle, StateDir: g.p.o.StateDir,
+			})
 			if errors.Is(err, ring.ErrLineage) {
 				g.log.Warn("the journal is ahead of the latch file: a new lineage begins")
 				g.loop.NewLineage(ctx, NewLineage())
 			}
 			return err
-		}}
+		},
+	}
 	for {
 		began := time.Now()
 		err := child.Run(ctx)

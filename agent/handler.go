@@ -176,8 +176,10 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 }
 
 func linkOf(l *config.Link, s scan.Stats, now tag.Stamp) operate.Link {
-	o := operate.Link{Name: l.Name, Target: l.Target, State: operate.LinkStarting, Requests: s.Answers + s.Failures, Timeouts: s.Failures,
-		Overruns: s.Overruns, Longest: ms(s.Longest), Problem: s.Problem}
+	o := operate.Link{
+		Name: l.Name, Target: l.Target, State: operate.LinkStarting, Requests: s.Answers + s.Failures, Timeouts: s.Failures,
+		Overruns: s.Overruns, Longest: ms(s.Longest), Problem: s.Problem,
+	}
 	switch {
 	case s.Silent:
 		o.State = operate.LinkSilent

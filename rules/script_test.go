@@ -25,7 +25,6 @@ import (
 type rig struct {
 	t    testing.TB
 	set  Set
-	tags []string
 	e    *Engine
 	img  *Image
 	out  Outcome
@@ -33,8 +32,10 @@ type rig struct {
 	line string
 }
 
-const rigBase = int64(5 * time.Second) // Mono of a script's 0s
-const rigWall = int64(1_700_000_000_000_000_000)
+const (
+	rigBase = int64(5 * time.Second) // Mono of a script's 0s
+	rigWall = int64(1_700_000_000_000_000_000)
+)
 
 func rigStamp(d time.Duration) tag.Stamp {
 	return tag.Stamp{Wall: rigWall + int64(d), Mono: rigBase + int64(d)}

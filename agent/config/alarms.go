@@ -168,17 +168,30 @@ func (c *compiler) within(t *tagInfo, v float64, at *node) bool {
 
 var alarmForm = form{
 	{name: "watch", must: true, also: []string{"tag", "at"}},
-	{name: "high", also: []string{"h", "hi"}}, {name: "high-high", also: []string{"hh", "hihi", "high_high", "highhigh"}},
-	{name: "low", also: []string{"l", "lo"}}, {name: "low-low", also: []string{"ll", "lolo", "low_low", "lowlow"}}, {name: "is"},
-	{name: "deadband", also: []string{"hysteresis", "dead_band"}}, {name: "raise_after", also: []string{"raise-after", "delay", "on_delay", "on-delay"}},
-	{name: "clear_after", also: []string{"clear-after", "off_delay", "off-delay"}}, {name: "latch"},
-	{name: "profile", later: "profile"}, {name: "approved", later: "approved"}, {name: "rate", later: "rate"}, {name: "deviation", later: "rate"},
-	{name: "frozen", later: "rate"}, {name: "suppress", later: "suppress"}, {name: "shelve", later: "suppress"},
+	{name: "high", also: []string{"h", "hi"}},
+	{name: "high-high", also: []string{"hh", "hihi", "high_high", "highhigh"}},
+	{name: "low", also: []string{"l", "lo"}},
+	{name: "low-low", also: []string{"ll", "lolo", "low_low", "lowlow"}},
+	{name: "is"},
+	{name: "deadband", also: []string{"hysteresis", "dead_band"}},
+	{name: "raise_after", also: []string{"raise-after", "delay", "on_delay", "on-delay"}},
+	{name: "clear_after", also: []string{"clear-after", "off_delay", "off-delay"}},
+	{name: "latch"},
+	{name: "profile", later: "profile"},
+	{name: "approved", later: "approved"},
+	{name: "rate", later: "rate"},
+	{name: "deviation", later: "rate"},
+	{name: "frozen", later: "rate"},
+	{name: "suppress", later: "suppress"},
+	{name: "shelve", later: "suppress"},
 }
 
 var limitForm = form{
-	{name: "at", must: true, also: []string{"limit", "value"}}, {name: "priority", must: true}, {name: "text", must: true},
-	{name: "deadband", later: "limit-deadband"}, {name: "raise_after", later: "limit-deadband"},
+	{name: "at", must: true, also: []string{"limit", "value"}},
+	{name: "priority", must: true},
+	{name: "text", must: true},
+	{name: "deadband", later: "limit-deadband"},
+	{name: "raise_after", later: "limit-deadband"},
 }
 
 // limitKinds in rising order of the value; is is a state.

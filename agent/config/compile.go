@@ -75,10 +75,12 @@ type compiler struct {
 }
 
 func newCompiler(b *Bundle, set drivers.Set) *compiler {
-	return &compiler{b: b, set: set, papers: map[string]*paper{}, byName: map[tag.Name]*tagInfo{},
+	return &compiler{
+		b: b, set: set, papers: map[string]*paper{}, byName: map[tag.Name]*tagInfo{},
 		taken: map[string]*node{}, vague: map[string]bool{},
 		linkOf: map[string]*link{}, deviceOf: map[string]*device{}, outputOf: map[string]*output{}, ruleKind: map[string]ruleKind{},
-		tags: []*tagInfo{nil}, plan: &Plan{Tags: make([]Tag, 1), Conditions: map[string]tag.ID{}}}
+		tags: []*tagInfo{nil}, plan: &Plan{Tags: make([]Tag, 1), Conditions: map[string]tag.ID{}},
+	}
 }
 
 // report keeps a problem.
@@ -177,12 +179,20 @@ func (c *compiler) lostName(name string) bool {
 
 // siteForm is the sections of a site, in site.yaml or rules.yaml.
 var siteForm = form{
-	{name: "davy"}, {name: "gateway"}, {name: "links", also: []string{"link", "connections"}},
-	{name: "devices", also: []string{"device", "stations"}}, {name: "outputs", also: []string{"output"}},
-	{name: "alarms", also: []string{"alarm"}}, {name: "interlocks", also: []string{"interlock"}},
-	{name: "tests", also: []string{"test", "stories"}}, {name: "uplinks", also: []string{"uplink"}},
-	{name: "journal"}, {name: "not_watched"},
-	{name: "people", later: "people"}, {name: "computed", later: "computed"}, {name: "persons", later: "people"},
+	{name: "davy"},
+	{name: "gateway"},
+	{name: "links", also: []string{"link", "connections"}},
+	{name: "devices", also: []string{"device", "stations"}},
+	{name: "outputs", also: []string{"output"}},
+	{name: "alarms", also: []string{"alarm"}},
+	{name: "interlocks", also: []string{"interlock"}},
+	{name: "tests", also: []string{"test", "stories"}},
+	{name: "uplinks", also: []string{"uplink"}},
+	{name: "journal"},
+	{name: "not_watched"},
+	{name: "people", later: "people"},
+	{name: "computed", later: "computed"},
+	{name: "persons", later: "people"},
 }
 
 // sections sorts the top-level sections of both files by their name. Those

@@ -45,11 +45,14 @@ type writable struct {
 var deviceForm = form{
 	{name: "link", must: true},
 	{name: "station", also: []string{"unit", "unit_id", "unit-id", "slave", "slave_id", "slave-id", "address", "addr", "id", "node"}},
-	{name: "template"}, {name: "text", also: []string{"name", "description"}},
+	{name: "template"},
+	{name: "text", also: []string{"name", "description"}},
 	{name: "tags", also: []string{"points", "registers", "variables"}},
-	{name: "may_write", also: []string{"may-write", "write", "writable"}}, {name: "watchdog"},
+	{name: "may_write", also: []string{"may-write", "write", "writable"}},
+	{name: "watchdog"},
 	{name: "stale_after", also: []string{"stale-after", "ttl"}},
-	{name: "profile", later: "profile"}, {name: "accept_any_unit", later: "accept-any-unit"},
+	{name: "profile", later: "profile"},
+	{name: "accept_any_unit", later: "accept-any-unit"},
 }
 
 func (c *compiler) compileDevices() {
@@ -195,9 +198,18 @@ func (c *compiler) template(d *device, n *node) {
 }
 
 var templateForm = form{
-	{name: "davy"}, {name: "vendor"}, {name: "model"}, {name: "firmware"}, {name: "source"}, {name: "text"},
-	{name: "t90", also: []string{"T90", "response"}}, {name: "stale_after"}, {name: "tags", must: true},
-	{name: "may_write", later: "template-write"}, {name: "caveats", later: "caveats"}, {name: "vectors", later: "vectors"},
+	{name: "davy"},
+	{name: "vendor"},
+	{name: "model"},
+	{name: "firmware"},
+	{name: "source"},
+	{name: "text"},
+	{name: "t90", also: []string{"T90", "response"}},
+	{name: "stale_after"},
+	{name: "tags", must: true},
+	{name: "may_write", later: "template-write"},
+	{name: "caveats", later: "caveats"},
+	{name: "vectors", later: "vectors"},
 }
 
 // templateName reports vendor/model of lower-case words.

@@ -6,8 +6,11 @@ import (
 )
 
 var gatewayForm = form{
-	{name: "id", must: true}, {name: "name", must: true}, {name: "board"},
-	{name: "time_zone", also: []string{"timezone", "tz", "time-zone"}}, {name: "outputs", also: []string{"armed"}},
+	{name: "id", must: true},
+	{name: "name", must: true},
+	{name: "board"},
+	{name: "time_zone", also: []string{"timezone", "tz", "time-zone"}},
+	{name: "outputs", also: []string{"armed"}},
 }
 
 var (

@@ -10,15 +10,20 @@ import (
 )
 
 var interlockForm = form{
-	{name: "text", must: true}, {name: "priority"},
+	{name: "text", must: true},
+	{name: "priority"},
 	{name: "trip_when", must: true, hint: "missing-trip-when", also: []string{"trip-when", "vote", "votes", "voting"}},
 	{name: "channels", must: true, also: []string{"causes", "inputs", "channel"}},
-	{name: "channel_bad", also: []string{"channel-bad", "bad"}}, {name: "channel_in_test", also: []string{"channel-in-test", "in_test"}},
-	{name: "all_channels_bad", also: []string{"all-channels-bad", "all_bad"}}, {name: "degraded"},
+	{name: "channel_bad", also: []string{"channel-bad", "bad"}},
+	{name: "channel_in_test", also: []string{"channel-in-test", "in_test"}},
+	{name: "all_channels_bad", also: []string{"all-channels-bad", "all_bad"}},
+	{name: "degraded"},
 	{name: "raise_after", also: []string{"raise-after", "delay", "on_delay"}},
 	{name: "then", must: true, also: []string{"effects", "effect", "actions", "action", "demand"}},
 	{name: "reset", must: true, hint: "missing-reset"},
-	{name: "bypass", later: "bypass"}, {name: "approved", later: "approved"}, {name: "permit", later: "bypass"},
+	{name: "bypass", later: "bypass"},
+	{name: "approved", later: "approved"},
+	{name: "permit", later: "bypass"},
 }
 
 func (c *compiler) compileInterlocks() {

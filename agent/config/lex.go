@@ -44,8 +44,16 @@ var ops = []struct {
 	sign string
 	op   rules.Op
 }{
-	{">=", rules.GE}, {"<=", rules.LE}, {"!=", rules.NE}, {"≥", rules.GE}, {"≤", rules.LE}, {"≠", rules.NE},
-	{"==", rules.EQ}, {">", rules.GT}, {"<", rules.LT}, {"=", rules.EQ},
+	{">=", rules.GE},
+	{"<=", rules.LE},
+	{"!=", rules.NE},
+	{"≥", rules.GE},
+	{"≤", rules.LE},
+	{"≠", rules.NE},
+	{"==", rules.EQ},
+	{">", rules.GT},
+	{"<", rules.LT},
+	{"=", rules.EQ},
 }
 
 func opAt(s string) int {
@@ -61,7 +69,8 @@ func opOf(s string) (rules.Op, bool) {
 	i := slices.IndexFunc(ops, func(o struct {
 		sign string
 		op   rules.Op
-	}) bool {
+	},
+	) bool {
 		return o.sign == s
 	})
 	if i < 0 {

@@ -27,9 +27,13 @@ var laterKinds = []string{"modbus-rtu", "modbus-ascii", "opcua", "gpio"}
 // they share.
 func (c *compiler) linkForm() form {
 	f := form{
-		{name: "timeout"}, {name: "text", also: []string{"name", "description"}},
-		{name: "serial", later: "serial"}, {name: "other_master", later: "serial"},
-		{name: "security", later: "opcua"}, {name: "trust", later: "opcua"}, {name: "login", later: "opcua"},
+		{name: "timeout"},
+		{name: "text", also: []string{"name", "description"}},
+		{name: "serial", later: "serial"},
+		{name: "other_master", later: "serial"},
+		{name: "security", later: "opcua"},
+		{name: "trust", later: "opcua"},
+		{name: "login", later: "opcua"},
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.set)) {
 		x := field{name: k}

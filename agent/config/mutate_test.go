@@ -12,9 +12,11 @@ import (
 )
 
 // nasty are pieces that people and programs leave in files.
-var nasty = []string{"", " ", ":", ": ", "{", "}", "[", "]", ",", "#x", " # x", "'", "\"", "-", "- ", "：", "，", "“", "%", ">= 5", "|", "&a", "*a", "!b", "\t", "0", "-1", "1e308",
+var nasty = []string{
+	"", " ", ":", ": ", "{", "}", "[", "]", ",", "#x", " # x", "'", "\"", "-", "- ", "：", "，", "“", "%", ">= 5", "|", "&a", "*a", "!b", "\t", "0", "-1", "1e308",
 	"1e-308", "99999d", "null", "~", "true", "nh3-1", "nh3-1.gas", "fan1", "NH3-150", "io1", "plc", "coil 0", "holding 65535", "holding 65536", "ref 0", "1 of 1", "0 of 0", "all", "any",
-	"left out", "bad", "ppm", "°C", "10s", "0s", "by operator", "automatic", "never", "every", "unknown", "protective", "stays", "\u00a0", "\u3000", "\ufeff", "\x00", "\xff", "---", "? x"}
+	"left out", "bad", "ppm", "°C", "10s", "0s", "by operator", "automatic", "never", "every", "unknown", "protective", "stays", "\u00a0", "\u3000", "\ufeff", "\x00", "\xff", "---", "? x",
+}
 
 // mutant changes a few places of a text.
 func mutant(r *rand.Rand, text string) string {

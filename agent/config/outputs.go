@@ -12,28 +12,33 @@ import (
 
 // An output while it is compiled.
 type output struct {
-	n        *node
-	val      *node
-	plan     Output
-	rule     rules.Output
-	device   *device
-	states   map[string]float64
-	words    []string // in order
-	vague    bool     // its states or its occasions could not be read
-	deadAt   *node
-	lostAt   *node
-	scan     time.Duration
-	at       *node
-	readable bool
+	n      *node
+	val    *node
+	plan   Output
+	rule   rules.Output
+	device *device
+	states map[string]float64
+	words  []string // in order
+	vague  bool     // its states or its occasions could not be read
+	deadAt *node
+	lostAt *node
+	scan   time.Duration
+	at     *node
 }
 
 var outputForm = form{
-	{name: "drives", must: true, also: []string{"at", "writes", "drive"}}, {name: "text", also: []string{"name"}},
-	{name: "idle", must: true, also: []string{"normal", "default"}}, {name: "protective", must: true, also: []string{"safe", "safe_state", "trip"}},
-	{name: "states"}, {name: "proof", also: []string{"feedback"}}, {name: "scan"},
-	{name: "davy_dead", also: []string{"davy-dead", "dead"}}, {name: "link_lost", also: []string{"link-lost"}},
+	{name: "drives", must: true, also: []string{"at", "writes", "drive"}},
+	{name: "text", also: []string{"name"}},
+	{name: "idle", must: true, also: []string{"normal", "default"}},
+	{name: "protective", must: true, also: []string{"safe", "safe_state", "trip"}},
+	{name: "states"},
+	{name: "proof", also: []string{"feedback"}},
+	{name: "scan"},
+	{name: "davy_dead", also: []string{"davy-dead", "dead"}},
+	{name: "link_lost", also: []string{"link-lost"}},
 	{name: "after_restart", also: []string{"after-restart", "restart"}},
-	{name: "power_lost", later: "power-lost"}, {name: "wins", later: "wins"},
+	{name: "power_lost", later: "power-lost"},
+	{name: "wins", later: "wins"},
 }
 
 // builtIn are the words for states that need no `states:`.

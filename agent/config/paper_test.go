@@ -99,7 +99,7 @@ func TestPaperRefuses(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: got %v, want %v", x.text, got, want)
 		}
-		last := fmt.Sprintf("\nz:\nz: 4 #x")
+		last := "\nz:\nz: 4 #x"
 		line := strings.Count(x.text, "\n") + 3
 		got, _ = paperCodes(x.text + last)
 		if !slices.Contains(got, fmt.Sprintf("yaml-hash %d:6", line)) {

@@ -95,8 +95,10 @@ func (r Response) WorstDead() time.Duration {
 
 // Report reckons what will happen.
 func (p *Plan) Report() Report {
-	r := Report{Gateway: p.Gateway.ID, Armed: p.Gateway.Armed, Hash: p.Hash, Conditions: len(p.Conditions),
-		Alarms: len(p.Rules.Alarms), Outputs: len(p.Outputs), Stories: len(p.Stories)}
+	r := Report{
+		Gateway: p.Gateway.ID, Armed: p.Gateway.Armed, Hash: p.Hash, Conditions: len(p.Conditions),
+		Alarms: len(p.Rules.Alarms), Outputs: len(p.Outputs), Stories: len(p.Stories),
+	}
 	perLink := make([]int, len(p.Links))
 	for _, t := range p.Tags[1:] {
 		if t.Link >= 0 {
@@ -105,8 +107,10 @@ func (p *Plan) Report() Report {
 		}
 	}
 	for i, l := range p.Links {
-		x := LinkReport{Name: l.Name, Driver: l.Driver, Target: l.Target, Timeout: l.Timeout, Tags: perLink[i], Writes: len(l.KeepAlive),
-			Busy: time.Duration(busyOf(l) * float64(time.Second))}
+		x := LinkReport{
+			Name: l.Name, Driver: l.Driver, Target: l.Target, Timeout: l.Timeout, Tags: perLink[i], Writes: len(l.KeepAlive),
+			Busy: time.Duration(busyOf(l) * float64(time.Second)),
+		}
 		for _, s := range l.Scans {
 			x.Requests = append(x.Requests, RequestReport{s.Request.String(), s.Period, len(s.Request.Points()), s.Request.Cost()})
 		}
@@ -245,8 +249,10 @@ func (r Response) write(w io.Writer, lang i18n.Lang) {
 	if r.T90 > 0 {
 		t90 = spell(r.T90)
 	}
-	fmt.Fprintln(w, lang.Text("config.report-response", i18n.Args{"channel": r.Channel, "output": r.Output,
-		"worst": spell(r.Worst()), "dead": spell(r.WorstDead()), "blind": spell(r.Blind), "t90": t90}))
+	fmt.Fprintln(w, lang.Text("config.report-response", i18n.Args{
+		"channel": r.Channel, "output": r.Output,
+		"worst": spell(r.Worst()), "dead": spell(r.WorstDead()), "blind": spell(r.Blind), "t90": t90,
+	}))
 	terms := func(ahead, out time.Duration) string {
 		var parts []string
 		for _, x := range []struct {

@@ -29,8 +29,10 @@ func TestReport(t *testing.T) {
 			a = plan.response(plan.Rules.Interlocks[0], x, plan.Rules.Interlocks[0].Demands[0], plan.Outputs[0])
 		}
 	}
-	want := Response{Channel: "nh3-1.gas", Output: "fan1", Scan: time.Second, Read: 500 * time.Millisecond, Decision: DecisionBound,
-		AheadOut: 300 * time.Millisecond, Write: 300 * time.Millisecond, AheadOutDead: 600 * time.Millisecond, Blind: 15 * time.Second, T90: 15 * time.Second}
+	want := Response{
+		Channel: "nh3-1.gas", Output: "fan1", Scan: time.Second, Read: 500 * time.Millisecond, Decision: DecisionBound,
+		AheadOut: 300 * time.Millisecond, Write: 300 * time.Millisecond, AheadOutDead: 600 * time.Millisecond, Blind: 15 * time.Second, T90: 15 * time.Second,
+	}
 	if a != want {
 		t.Errorf("got %+v\nwant %+v", a, want)
 	}
@@ -71,7 +73,7 @@ func TestProblemsJSON(t *testing.T) {
 		t.Errorf("got %v", x)
 	}
 	out.Reset()
-	if err := (Problems)(nil).WriteJSON(&out, i18n.En); err != nil || out.String() != "[]\n" {
+	if err := Problems(nil).WriteJSON(&out, i18n.En); err != nil || out.String() != "[]\n" {
 		t.Errorf("none: %q %v", out.String(), err)
 	}
 }

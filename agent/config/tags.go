@@ -3,10 +3,10 @@ package config
 import (
 	"math"
 	"slices"
+	"time"
 
 	"davy/drivers"
 	"davy/drivers/tag"
-	"time"
 )
 
 // tagInfo is a tag while it is compiled.
@@ -28,10 +28,16 @@ type tagInfo struct {
 var tagForm = form{
 	{name: "at", must: true, hint: "missing-at", also: []string{"address", "addr", "register", "reg", "ref", "holding"}},
 	{name: "type", also: []string{"datatype", "data_type", "format"}},
-	{name: "range", also: []string{"limits", "span"}}, {name: "unit", also: []string{"units", "eu"}},
-	{name: "scan", also: []string{"interval", "poll", "period", "cycle"}}, {name: "text", also: []string{"name", "description"}},
-	{name: "record", also: []string{"log", "history"}}, {name: "scale"}, {name: "gain", also: []string{"factor"}}, {name: "offset"},
-	{name: "order", later: "order"}, {name: "formula", later: "computed"},
+	{name: "range", also: []string{"limits", "span"}},
+	{name: "unit", also: []string{"units", "eu"}},
+	{name: "scan", also: []string{"interval", "poll", "period", "cycle"}},
+	{name: "text", also: []string{"name", "description"}},
+	{name: "record", also: []string{"log", "history"}},
+	{name: "scale"},
+	{name: "gain", also: []string{"factor"}},
+	{name: "offset"},
+	{name: "order", later: "order"},
+	{name: "formula", later: "computed"},
 }
 
 func (c *compiler) tag(d *device, p pair) {

@@ -9,9 +9,14 @@ import (
 )
 
 var uplinkForm = form{
-	{name: "mqtt", also: []string{"broker", "url"}}, {name: "receipts", also: []string{"receipt"}},
-	{name: "must_confirm", also: []string{"must-confirm", "confirm"}}, {name: "text"},
-	{name: "sparkplug", later: "sparkplug"}, {name: "hj212", later: "hj212"}, {name: "json", later: "json"}, {name: "login", later: "mqtt-login"},
+	{name: "mqtt", also: []string{"broker", "url"}},
+	{name: "receipts", also: []string{"receipt"}},
+	{name: "must_confirm", also: []string{"must-confirm", "confirm"}},
+	{name: "text"},
+	{name: "sparkplug", later: "sparkplug"},
+	{name: "hj212", later: "hj212"},
+	{name: "json", later: "json"},
+	{name: "login", later: "mqtt-login"},
 	{name: "authority", later: "authority"},
 }
 

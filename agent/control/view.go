@@ -30,7 +30,8 @@ func (l *Loop) View(ctx context.Context) (v *View, err error) {
 	err = l.call(ctx, func() {
 		now := l.o.Now()
 		in := rules.Input{Now: now, Image: l.image.Readings()}
-		v = &View{At: now, Armed: l.mem.Armed, Turns: l.turns, Longest: l.longest,
+		v = &View{
+			At: now, Armed: l.mem.Armed, Turns: l.turns, Longest: l.longest,
 			ClockTrusted: l.clock.trusted, ClockError: l.clock.largest,
 			Image:      slices.Clone(l.image.Readings()),
 			Alarms:     l.o.Engine.Alarms(nil, now),

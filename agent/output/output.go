@@ -238,8 +238,10 @@ func (d *Driver) View() []View {
 	vs := make([]View, len(d.outs))
 	for i := range d.outs {
 		s := &d.outs[i]
-		v := View{Name: s.cfg.Name, Demanded: s.want == protective, Driven: s.want.String(), Seen: s.seen.String(),
-			Pending: s.pending, Error: s.err, Last: s.last, Worst: s.worst}
+		v := View{
+			Name: s.cfg.Name, Demanded: s.want == protective, Driven: s.want.String(), Seen: s.seen.String(),
+			Pending: s.pending, Error: s.err, Last: s.last, Worst: s.worst,
+		}
 		switch s.seen {
 		case leave:
 			v.Seen = "unknown"

@@ -162,8 +162,10 @@ func now() tag.Stamp { t := time.Now(); return tag.Stamp{Wall: t.UnixNano(), Mon
 
 func newPlant(t *testing.T) *plant {
 	p := &plant{t: t, refused: map[string]uint64{}, noise: rand.New(rand.NewPCG(1, 2))}
-	j, err := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "journal"), Gateway: gateway, Keep: time.Hour, Sync: time.Second,
-		MustConfirm: []string{"regulator"}, Now: now, Started: now(), Version: "test", Plan: make([]byte, 32), Log: slog.New(slog.DiscardHandler)})
+	j, err := journal.Open(journal.Options{
+		Dir: filepath.Join(t.TempDir(), "journal"), Gateway: gateway, Keep: time.Hour, Sync: time.Second,
+		MustConfirm: []string{"regulator"}, Now: now, Started: now(), Version: "test", Plan: make([]byte, 32), Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +178,8 @@ func newPlant(t *testing.T) *plant {
 
 // start runs the uplink over lines made by dial; a nil line is a refused connection.
 func (p *plant) start(dial func(n int) *line) {
-	p.u = New(Options{Name: "regulator", Gateway: gateway, Key: key(1), ReceiverKey: pub(key(2)), Journal: p.j, Cursor: p.c,
+	p.u = New(Options{
+		Name: "regulator", Gateway: gateway, Key: key(1), ReceiverKey: pub(key(2)), Journal: p.j, Cursor: p.c,
 		Dial: func(context.Context) (Transport, error) {
 			p.mu.Lock()
 			p.dials++
@@ -194,7 +197,8 @@ func (p *plant) start(dial func(n int) *line) {
 		State: func() State { return State{Plan: make([]byte, 32), Boot: "b", ClockTrusted: true, Armed: true} },
 		Now:   now, BytesPerSecond: p.rate,
 		Refused: func(code string, n uint64) { p.mu.Lock(); p.refused[code] += n; p.reports++; p.mu.Unlock() },
-		Log:     slog.New(slog.DiscardHandler)})
+		Log:     slog.New(slog.DiscardHandler),
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.ended = cancel, make(chan struct{})
 	go func() { defer close(p.ended); p.err = p.u.Run(ctx) }()

@@ -40,11 +40,19 @@ func program(ctx context.Context) *cli.Program {
 		return func(c *cli.Call) error { return f(ctx, c) }
 	}
 	return &cli.Program{Name: "davy-receiver", Commands: []cli.Command{
-		{Name: "run", JSON: true, Run: with(run), Flags: []cli.Flag{db, key,
-			{Name: "broker", Value: "URL"}, {Name: "listen", Value: "ADDRESS"},
-			{Name: "ca", Value: "FILE"}, {Name: "cert", Value: "FILE"}, {Name: "cert-key", Value: "FILE"},
-			{Name: "user", Value: "NAME"}, {Name: "password-file", Value: "FILE"},
-			{Name: "ready-fd", Value: "N"}, {Name: "log-level", Value: "LEVEL", Default: "info"}, {Name: "fault", Value: "FAULT"}}},
+		{Name: "run", JSON: true, Run: with(run), Flags: []cli.Flag{
+			db, key,
+			{Name: "broker", Value: "URL"},
+			{Name: "listen", Value: "ADDRESS"},
+			{Name: "ca", Value: "FILE"},
+			{Name: "cert", Value: "FILE"},
+			{Name: "cert-key", Value: "FILE"},
+			{Name: "user", Value: "NAME"},
+			{Name: "password-file", Value: "FILE"},
+			{Name: "ready-fd", Value: "N"},
+			{Name: "log-level", Value: "LEVEL", Default: "info"},
+			{Name: "fault", Value: "FAULT"},
+		}},
 		{Name: "enroll", Min: 2, Max: 2, Run: with(enroll), Flags: []cli.Flag{db, {Name: "destination", Value: "NAME"}}},
 		{Name: "gateways", JSON: true, Run: with(gateways), Flags: []cli.Flag{db}},
 		{Name: "gaps", Max: 1, JSON: true, Run: with(gaps), Flags: []cli.Flag{db, {Name: "check"}}},

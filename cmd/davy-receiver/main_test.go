@@ -46,11 +46,15 @@ func fill(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	in := ingest.New(ingest.Options{Store: st, Key: key, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Publish: func(context.Context, string, []byte) error { return nil }})
+	in := ingest.New(ingest.Options{
+		Store: st, Key: key, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Publish: func(context.Context, string, []byte) error { return nil },
+	})
 	send := func(epoch byte, first uint64, events ...wire.Event) {
-		e := wire.Envelope{Version: wire.Version, Gateway: "GW-1", Epoch: wire.Epoch{epoch},
-			Blocks: []wire.Block{{Stream: wire.EventStream, First: first, Count: uint32(len(events)), Body: wire.EncodeEvents(events)}}}
+		e := wire.Envelope{
+			Version: wire.Version, Gateway: "GW-1", Epoch: wire.Epoch{epoch},
+			Blocks: []wire.Block{{Stream: wire.EventStream, First: first, Count: uint32(len(events)), Body: wire.EncodeEvents(events)}},
+		}
 		s := wire.Sign(wire.EnvelopeKind, e.Encode(nil), key)
 		in.Take(t.Context(), []ingest.Message{{Topic: "davy/1/GW-1/up/event", Payload: s.Encode(nil)}})
 	}
@@ -91,9 +95,20 @@ func TestCommands(t *testing.T) {
 		has(map[string]string{"zh": "不完整", "en": "NOT complete"}[lang], "totals")
 		has("sha256", "export", "GW-1")
 		has("ed25519:", "key", "show")
-		for _, bad := range [][]string{{"gaps", "--check"}, {"enroll", "GW/1", "x"}, {"enroll", "GW-1", "x"}, {"key", "make"}, {"run"}, {"run", "--listen", "x"},
-			{"run", "--broker", "ssl://x"}, {"run", "--broker", "tcp://x", "--fault", "all"}, {"totals", "--pause", "x"}, {"totals", "--after", "x"},
-			{"run", "--broker", "tcp://x", "--log-level", "loud"}, {"run", "--broker", "tcp://x", "--ready-fd", "1"}} {
+		for _, bad := range [][]string{
+			{"gaps", "--check"},
+			{"enroll", "GW/1", "x"},
+			{"enroll", "GW-1", "x"},
+			{"key", "make"},
+			{"run"},
+			{"run", "--listen", "x"},
+			{"run", "--broker", "ssl://x"},
+			{"run", "--broker", "tcp://x", "--fault", "all"},
+			{"totals", "--pause", "x"},
+			{"totals", "--after", "x"},
+			{"run", "--broker", "tcp://x", "--log-level", "loud"},
+			{"run", "--broker", "tcp://x", "--ready-fd", "1"},
+		} {
 			code, _, errs := call(t, append(bad, "--db", dir, "--lang", lang)...)
 			want := 2
 			if bad[0] == "gaps" {

@@ -165,8 +165,10 @@ func readyWriter(c *cli.Call) ([]io.Writer, error) {
 
 // connection reads the options of the connection to the broker.
 func connection(c *cli.Call, broker string, log *slog.Logger) (mqtt.Options, error) {
-	o := mqtt.Options{Broker: broker, User: c.Flag("user"), CAFile: c.Flag("ca"), CertFile: c.Flag("cert"), KeyFile: c.Flag("cert-key"),
-		Window: receiptWindow, MaxIn: maxPacket, Filters: []string{gate.UpTopics}, Ordered: true, ManualAck: true, Log: log}
+	o := mqtt.Options{
+		Broker: broker, User: c.Flag("user"), CAFile: c.Flag("ca"), CertFile: c.Flag("cert"), KeyFile: c.Flag("cert-key"),
+		Window: receiptWindow, MaxIn: maxPacket, Filters: []string{gate.UpTopics}, Ordered: true, ManualAck: true, Log: log,
+	}
 	if broker == "" {
 		return o, nil
 	}

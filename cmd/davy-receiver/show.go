@@ -170,8 +170,10 @@ func gateways(ctx context.Context, c *cli.Call) error {
 	}
 	rows := [][]string{head(c.Lang, "gateway", "fingerprint", "heard", "outputs", "clock", "receipts")}
 	for _, g := range lines {
-		rows = append(rows, []string{g.ID, g.Fingerprint, when(g.Heard), c.Lang.Text(pick(g.Armed, "davy-receiver.armed", "davy-receiver.disarmed"), nil),
-			c.Lang.Text(pick(g.Clock, "davy-receiver.trusted", "davy-receiver.untrusted"), nil), fmt.Sprint(g.Receipts)})
+		rows = append(rows, []string{
+			g.ID, g.Fingerprint, when(g.Heard), c.Lang.Text(pick(g.Armed, "davy-receiver.armed", "davy-receiver.disarmed"), nil),
+			c.Lang.Text(pick(g.Clock, "davy-receiver.trusted", "davy-receiver.untrusted"), nil), fmt.Sprint(g.Receipts),
+		})
 	}
 	table(c.Out, rows)
 	for _, v := range strangers {

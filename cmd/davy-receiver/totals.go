@@ -86,8 +86,10 @@ func totals(ctx context.Context, c *cli.Call) error {
 	}
 	table(c.Out, rows)
 	for _, t := range lines {
-		c.Say("davy-receiver.totals", i18n.Args{"gateway": t.Gateway, "alarms": t.Alarms, "trips": t.Trips, "receipts": t.Receipts,
-			"gaps": t.GapRecords, "complete": i18n.Key(pick(t.Complete, "davy-receiver.complete", "davy-receiver.incomplete"))})
+		c.Say("davy-receiver.totals", i18n.Args{
+			"gateway": t.Gateway, "alarms": t.Alarms, "trips": t.Trips, "receipts": t.Receipts,
+			"gaps": t.GapRecords, "complete": i18n.Key(pick(t.Complete, "davy-receiver.complete", "davy-receiver.incomplete")),
+		})
 	}
 	return nil
 }
@@ -177,8 +179,10 @@ func totalsOf(ctx context.Context, st *store.Store, gateway string, pause time.D
 	return t, nil
 }
 
-var alarmKinds = []uint32{uint32(rules.AlarmRaised), uint32(rules.AlarmReturned), uint32(rules.AlarmAcked), uint32(rules.AlarmReset),
-	uint32(rules.InterlockTripped), uint32(rules.InterlockTrippedAtStart), uint32(rules.InterlockReset)}
+var alarmKinds = []uint32{
+	uint32(rules.AlarmRaised), uint32(rules.AlarmReturned), uint32(rules.AlarmAcked), uint32(rules.AlarmReset),
+	uint32(rules.InterlockTripped), uint32(rules.InterlockTrippedAtStart), uint32(rules.InterlockReset),
+}
 
 // occurrence is one alarm or trip from its raise to its end.
 type occurrence struct {
@@ -237,8 +241,10 @@ func alarms(ctx context.Context, c *cli.Call) error {
 	}
 	rows := [][]string{head(c.Lang, "raised", "gateway", "rule", "what", "acked", "returned", "reset")}
 	for _, o := range list {
-		rows = append(rows, []string{when(o.Raised), o.Gateway, fmt.Sprintf("%s #%d", o.Rule, o.Occurrence), o.what(c.Lang),
-			by(o.Acked, o.AckedBy), when(o.Returned), by(o.Reset, o.ResetBy)})
+		rows = append(rows, []string{
+			when(o.Raised), o.Gateway, fmt.Sprintf("%s #%d", o.Rule, o.Occurrence), o.what(c.Lang),
+			by(o.Acked, o.AckedBy), when(o.Returned), by(o.Reset, o.ResetBy),
+		})
 	}
 	table(c.Out, rows)
 	return nil

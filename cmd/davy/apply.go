@@ -74,8 +74,10 @@ func apply(c *cli.Call) error {
 	if err := firstLatch(state, plan, first); err != nil {
 		return err
 	}
-	a := &accept.Acceptance{Bundle: bundle.Encode(), Dir: dir, Who: person(), Reason: c.Flag("reason"), At: time.Now().UTC(),
-		Version: version, Verdict: fmt.Sprintf("passed %d", len(plan.Stories))}
+	a := &accept.Acceptance{
+		Bundle: bundle.Encode(), Dir: dir, Who: person(), Reason: c.Flag("reason"), At: time.Now().UTC(),
+		Version: version, Verdict: fmt.Sprintf("passed %d", len(plan.Stories)),
+	}
 	if err := accept.Save(state, a); err != nil {
 		return err
 	}

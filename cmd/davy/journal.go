@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -10,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"crypto/ed25519"
 
 	"davy/agent/cli"
 	"davy/agent/evidence"

@@ -106,8 +106,13 @@ func TestStrangersAreNotImproved(t *testing.T) {
 		code uint32
 		want Quality
 	}{
-		{0x80050000, BadDeviceFault}, {0x80000000, BadDeviceFault}, {0xC0000000, BadDeviceFault}, {0xffffffff, BadDeviceFault | Constant},
-		{0x408F0000, MakeQuality(Uncertain, UncertainPlain, 0)}, {0x00A60000, GoodQuality}, {0x00000080, GoodQuality},
+		{0x80050000, BadDeviceFault},
+		{0x80000000, BadDeviceFault},
+		{0xC0000000, BadDeviceFault},
+		{0xffffffff, BadDeviceFault | Constant},
+		{0x408F0000, MakeQuality(Uncertain, UncertainPlain, 0)},
+		{0x00A60000, GoodQuality},
+		{0x00000080, GoodQuality},
 		{0x00000300, GoodQuality}, // limit bits without the info type mean nothing
 	} {
 		if q, exact := FromOPCUA(c.code); q != c.want || exact {

@@ -99,9 +99,19 @@ func TestFromBitsTakesOnlyWhatBitsGives(t *testing.T) {
 		kind Kind
 		bits uint64
 	}{
-		{None, 1}, {Bool, 2}, {Bool, math.MaxUint64}, {Text, 1 << 32}, {Float32, 1 << 32}, {Text + 1, 0}, {255, 7},
-		{Float32, 0x7fc00000}, {Float32, 0x7f800000}, {Float32, 0x80000000},
-		{Float64, 0x7ff8000000000000}, {Float64, 0xfff0000000000000}, {Float64, 1 << 63},
+		{None, 1},
+		{Bool, 2},
+		{Bool, math.MaxUint64},
+		{Text, 1 << 32},
+		{Float32, 1 << 32},
+		{Text + 1, 0},
+		{255, 7},
+		{Float32, 0x7fc00000},
+		{Float32, 0x7f800000},
+		{Float32, 0x80000000},
+		{Float64, 0x7ff8000000000000},
+		{Float64, 0xfff0000000000000},
+		{Float64, 1 << 63},
 	} {
 		if v, ok := FromBits(c.kind, c.bits); ok {
 			t.Errorf("FromBits(%d, %#x) = %v, which no Value is", c.kind, c.bits, v)

@@ -1,5 +1,10 @@
 // Package crash kills what can be killed, and then asks the receiver's store
 // and the plant's own log what is true.
+//
+// The kill run starts the real programs and mosquitto, trips the interlock, lets
+// three values cross their limits at seeded moments, and kills decider, keeper,
+// receiver and broker with SIGKILL ten times each. It judges only what others
+// wrote down: the store and the plant's log. KILL_SEED repeats a run.
 package crash
 
 import (

@@ -19,8 +19,10 @@ func (d *demo) totals() (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{Recorded: map[string]uint64{}, Received: map[string]uint64{}, Gaps: j.Gaps, Alarms: t.Alarms, Trips: t.Trips,
-		FirstOut: t.FirstOut, Receipts: t.Receipts, Complete: t.Complete && uint64(t.GapRecords) == j.Gaps}
+	r := &result{
+		Recorded: map[string]uint64{}, Received: map[string]uint64{}, Gaps: j.Gaps, Alarms: t.Alarms, Trips: t.Trips,
+		FirstOut: t.FirstOut, Receipts: t.Receipts, Complete: t.Complete && uint64(t.GapRecords) == j.Gaps,
+	}
 	for _, stream := range []string{"event", "reading"} {
 		r.Recorded[stream] = j.Recorded[stream]
 		r.Received[stream] = t.Streams[stream].Received

@@ -46,8 +46,16 @@ func cells(t *testing.T, d drivers.Driver) []drivers.Point {
 		station int
 		at      string
 	}{
-		{1, "holding 10"}, {1, "ref 40015"}, {1, "holding 100"}, {1, "holding 104"}, {1, "holding 200"}, {1, "holding 204"},
-		{2, "ref 30031"}, {2, "holding 300"}, {2, "holding 302"}, {2, "holding 310"},
+		{1, "holding 10"},
+		{1, "ref 40015"},
+		{1, "holding 100"},
+		{1, "holding 104"},
+		{1, "holding 200"},
+		{1, "holding 204"},
+		{2, "ref 30031"},
+		{2, "holding 300"},
+		{2, "holding 302"},
+		{2, "holding 310"},
 	} {
 		a, err := d.ParseAddress(c.at)
 		if err != nil {

@@ -43,9 +43,11 @@ const (
 	Faults              // how many there are
 )
 
-var names = [Faults]string{"none", "silent", "refuse", "illegal-all", "busy", "garbled", "short", "long", "truncated", "empty",
+var names = [Faults]string{
+	"none", "silent", "refuse", "illegal-all", "busy", "garbled", "short", "long", "truncated", "empty",
 	"wrong-unit", "wrong-function", "wrong-protocol", "late-before", "late-during", "double", "ahead", "swapped",
-	"bytewise", "reset", "close-first", "mute", "deaf", "closed"}
+	"bytewise", "reset", "close-first", "mute", "deaf", "closed",
+}
 
 // String returns the fault's name.
 func (f Fault) String() string { return names[f] }

@@ -124,8 +124,10 @@ func (l *line) cli(args ...string) string {
 // openJournal begins an epoch and an uplink on it.
 func (l *line) openJournal() {
 	l.t.Helper()
-	j, err := journal.Open(journal.Options{Dir: filepath.Join(l.rig.Dir, "journal"), Gateway: lineGateway, Keep: time.Hour, Sync: time.Second,
-		MustConfirm: []string{"regulator"}, Now: clock.Now, Started: clock.Now(), Boot: clock.BootID(), Version: "e2e", Plan: make([]byte, 32), Log: slog.New(slog.DiscardHandler)})
+	j, err := journal.Open(journal.Options{
+		Dir: filepath.Join(l.rig.Dir, "journal"), Gateway: lineGateway, Keep: time.Hour, Sync: time.Second,
+		MustConfirm: []string{"regulator"}, Now: clock.Now, Started: clock.Now(), Boot: clock.BootID(), Version: "e2e", Plan: make([]byte, 32), Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -133,7 +135,8 @@ func (l *line) openJournal() {
 	if l.c, err = j.Cursor("regulator"); err != nil {
 		l.t.Fatal(err)
 	}
-	l.u = uplink.New(uplink.Options{Name: "regulator", Gateway: lineGateway, Key: l.key, ReceiverKey: l.pinned, Journal: j, Cursor: l.c, Insecure: true,
+	l.u = uplink.New(uplink.Options{
+		Name: "regulator", Gateway: lineGateway, Key: l.key, ReceiverKey: l.pinned, Journal: j, Cursor: l.c, Insecure: true,
 		Dial: func(ctx context.Context) (uplink.Transport, error) {
 			t, err := mqtt.DialTransport(ctx, lineGateway, mqtt.Options{Broker: fmt.Sprintf("tcp://127.0.0.1:%d", l.port), ClientID: lineGateway})
 			if err != nil {
@@ -144,7 +147,8 @@ func (l *line) openJournal() {
 		State: func() uplink.State { return uplink.State{Plan: make([]byte, 32), ClockTrusted: true} },
 		Now:   clock.Now, ReceiptWait: 2 * time.Second,
 		Refused: func(code string, n uint64) { l.t.Errorf("%d receipts refused: %s", n, code) },
-		Log:     slog.New(slog.DiscardHandler)})
+		Log:     slog.New(slog.DiscardHandler),
+	})
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop, l.ended = stop, make(chan error, 1)
 	go func() { l.ended <- l.u.Run(ctx) }()

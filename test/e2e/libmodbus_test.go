@@ -125,9 +125,15 @@ func TestModbusDriverAgainstLibmodbus(t *testing.T) {
 		at, typ string
 		value   float64
 	}{
-		{"coil 17", "", 1}, {"coil 17", "", 0}, {"holding 300", "int16", -1234}, {"holding 301", "uint16", 65535},
-		{"holding 310", "float32", 229.25}, {"holding 310", "float32 CDAB", -17.5}, {"holding 320", "float64 DCBA", 1e-9},
-		{"holding 330", "int32 BADC", -70000}, {"holding 340", "uint64 CDAB", 1 << 40},
+		{"coil 17", "", 1},
+		{"coil 17", "", 0},
+		{"holding 300", "int16", -1234},
+		{"holding 301", "uint16", 65535},
+		{"holding 310", "float32", 229.25},
+		{"holding 310", "float32 CDAB", -17.5},
+		{"holding 320", "float64 DCBA", 1e-9},
+		{"holding 330", "int32 BADC", -70000},
+		{"holding 340", "uint64 CDAB", 1 << 40},
 	} {
 		p := point(c.at, c.typ)
 		v, ok := tag.Float64Value(c.value)

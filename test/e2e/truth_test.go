@@ -37,8 +37,10 @@ const (
 	truthGateway = "TRUTH-1"
 )
 
-var truthFaults = []device.Fault{device.Ahead, device.Short, device.WrongFunction, device.WrongUnit, device.LateBefore, device.LateDuring,
-	device.Refuse, device.Reset, device.Swapped, device.Double, device.Truncated, device.Garbled, device.Bytewise}
+var truthFaults = []device.Fault{
+	device.Ahead, device.Short, device.WrongFunction, device.WrongUnit, device.LateBefore, device.LateDuring,
+	device.Refuse, device.Reset, device.Swapped, device.Double, device.Truncated, device.Garbled, device.Bytewise,
+}
 
 // cell is the wire address of cell i: some lie together, some far apart.
 func cell(i int) uint16 { return uint16(2*i + 200*(i/8)) }

@@ -1,6 +1,9 @@
 // Package sim runs the deciding half of the agent (links, control loop,
 // outputs, latch file) in a synctest bubble over in-memory devices: the real
 // code, days of plant time in moments, and checkers that stand outside it.
+//
+// A bench owns the plant and, between start and stop, one agent on the latch
+// file of its directory; a stop and a start are a restart. Time is the bubble's.
 package sim
 
 import (
@@ -186,13 +189,17 @@ func (b *bench) start() {
 	}
 	b.writer = ring.NewWriter(ring.WriterOptions{Pending: memory.Outbox})
 	b.out = output.New(b.plan, memory.Armed, now, func(code string, on bool) { b.loop.PutCondition(code, on) }, log)
-	b.loop = control.New(control.Options{Plan: b.plan, Engine: engine, Output: b.out, Latch: store, Keep: b.writer, Now: now,
-		Clock: func() (bool, time.Duration) { return true, 0 }, Log: log, Memory: memory})
+	b.loop = control.New(control.Options{
+		Plan: b.plan, Engine: engine, Output: b.out, Latch: store, Keep: b.writer, Now: now,
+		Clock: func() (bool, time.Duration) { return true, 0 }, Log: log, Memory: memory,
+	})
 	b.run(func() { _ = store.Run(ctx) })
 	b.run(func() { _ = b.loop.Run(ctx) })
 	for i := range b.plan.Links {
-		w := &scan.Worker{Index: i, Link: &b.plan.Links[i], Driver: b.driver, Lane: b.out.Lane(i), Offer: b.loop.Offer,
-			Alive: b.loop.Alive, Condition: func(code string, on bool) { b.loop.Set(ctx, code, on) }, Now: now, Log: log}
+		w := &scan.Worker{
+			Index: i, Link: &b.plan.Links[i], Driver: b.driver, Lane: b.out.Lane(i), Offer: b.loop.Offer,
+			Alive: b.loop.Alive, Condition: func(code string, on bool) { b.loop.Set(ctx, code, on) }, Now: now, Log: log,
+		}
 		b.run(func() { // as supervise.Restart does
 			for ctx.Err() == nil {
 				_ = w.Run(ctx)

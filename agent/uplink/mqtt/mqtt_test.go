@@ -88,8 +88,10 @@ func own(t *testing.T, conf *tls.Config) string {
 func TestThereAndBack(t *testing.T) {
 	addr := own(t, nil)
 	up := make(chan Message, 10)
-	receiver, err := Dial(t.Context(), Options{Broker: "tcp://" + addr, ClientID: "r", Filters: []string{"davy/1/+/up/+"}, Ordered: true, ManualAck: true,
-		Received: func(m Message) { up <- m }})
+	receiver, err := Dial(t.Context(), Options{
+		Broker: "tcp://" + addr, ClientID: "r", Filters: []string{"davy/1/+/up/+"}, Ordered: true, ManualAck: true,
+		Received: func(m Message) { up <- m },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +134,10 @@ func ca(t *testing.T, name string) (file string, server *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, caKey.Public(), caKey)
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,10 @@ import (
 // FuzzCheck: any bytes have a verdict or are a gateway's valid envelope.
 func FuzzCheck(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	e := wire.Envelope{Version: wire.Version, Gateway: "GW-1", Epoch: wire.Epoch{1}, Heads: []wire.Head{{Stream: "event", Number: 3}},
-		Blocks: []wire.Block{{Stream: "event", First: 1, Count: 1, Body: wire.EncodeEvents(make([]wire.Event, 1))}}}
+	e := wire.Envelope{
+		Version: wire.Version, Gateway: "GW-1", Epoch: wire.Epoch{1}, Heads: []wire.Head{{Stream: "event", Number: 3}},
+		Blocks: []wire.Block{{Stream: "event", First: 1, Count: 1, Body: wire.EncodeEvents(make([]wire.Event, 1))}},
+	}
 	s := wire.Sign(wire.EnvelopeKind, e.Encode(nil), key)
 	f.Add("davy/1/GW-1/up/event", s.Encode(nil), true)
 	f.Add("davy/1/GW-1/up/event", e.Encode(nil), false)

@@ -131,7 +131,8 @@ func (b *bench) open(drop bool) {
 		b.t.Fatal(err)
 	}
 	b.st = st
-	b.in = New(Options{Store: st, Key: key(2), Log: slog.New(slog.DiscardHandler), DropOne: drop,
+	b.in = New(Options{
+		Store: st, Key: key(2), Log: slog.New(slog.DiscardHandler), DropOne: drop,
 		Now: func() time.Time { b.wall += 1e6; return time.Unix(0, b.wall) },
 		Publish: func(_ context.Context, topic string, payload []byte) error {
 			if b.down {
@@ -152,7 +153,8 @@ func (b *bench) open(drop bool) {
 			}
 			b.receipts = append(b.receipts, r)
 			return nil
-		}})
+		},
+	})
 }
 
 func (b *bench) reopen() {

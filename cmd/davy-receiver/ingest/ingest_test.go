@@ -400,9 +400,11 @@ func TestHostile(t *testing.T) {
 	odd := evil.event(rules.AlarmRaised)
 	odd.Limit, odd.Rule, odd.Occurrence, odd.Serial, odd.Tag = math.NaN(), "a\x00b'--", 1<<63, 1<<63, 1<<31
 	var seeds [][]byte
-	for _, e := range []*wire.Envelope{evil.envelope(evil.say(start, table)), evil.envelope(evil.say(gap, gap2, odd)), evil.envelope(evil.readings(9), evil.say(gap3)),
+	for _, e := range []*wire.Envelope{
+		evil.envelope(evil.say(start, table)), evil.envelope(evil.say(gap, gap2, odd)), evil.envelope(evil.readings(9), evil.say(gap3)),
 		evil.envelope(evil.block(string(make([]byte, 100)), nil, nil, nil), evil.block("", nil, nil, nil)),
-		evil.envelope(wire.Block{Stream: "event", First: 1 << 63, Count: 9}, wire.Block{Stream: "reading", First: 1<<53 - 2, Count: 9, Body: wire.EncodeReadings(make([]tag.Reading, 9))})} {
+		evil.envelope(wire.Block{Stream: "event", First: 1 << 63, Count: 9}, wire.Block{Stream: "reading", First: 1<<53 - 2, Count: 9, Body: wire.EncodeReadings(make([]tag.Reading, 9))}),
+	} {
 		seeds = append(seeds, e.Encode(nil))
 	}
 	rounds := scale.Of(300)

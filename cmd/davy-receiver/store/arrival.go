@@ -54,8 +54,8 @@ func (s *Store) FirstAfter(ctx context.Context, gateway string, wall int64) (*Ar
 func (s *Store) Pauses(ctx context.Context, gateway string, atLeast time.Duration) ([]Pause, error) {
 	type row struct {
 		Pause
-		id, chain, raw int64
-		body           []byte
+		id, raw int64
+		body    []byte
 	}
 	rows, err := rowsOf(ctx, s.db, func(scan func(...any) error) (r row, err error) {
 		r.First, err = scanArrival(scan, &r.From, &r.id, &r.raw, &r.body)

@@ -239,7 +239,8 @@ func (p *plant) written(on bool, at int64) {
 // sends the next one only after the answer, so that one is all there is.
 func receive(raw interface {
 	Read(func(uintptr) bool) error
-}) (in [requestLen]byte, at int64, err error) {
+},
+) (in [requestLen]byte, at int64, err error) {
 	oob := make([]byte, unix.CmsgSpace(timespec))
 	var n, on int
 	rerr := raw.Read(func(fd uintptr) bool {

@@ -214,8 +214,10 @@ func (s *side) settle() (backlog uint64, err error) {
 
 // fill lays a backlog ready, as an outage would have left it.
 func (s *side) fill() error {
-	j, err := journal.Open(journal.Options{Dir: filepath.Join(s.State(), "journal"), Gateway: gateway, MaxBytes: 4e9, MustConfirm: []string{"regulator"},
-		Now: clock.Now, Boot: clock.BootID(), Version: "bench"})
+	j, err := journal.Open(journal.Options{
+		Dir: filepath.Join(s.State(), "journal"), Gateway: gateway, MaxBytes: 4e9, MustConfirm: []string{"regulator"},
+		Now: clock.Now, Boot: clock.BootID(), Version: "bench",
+	})
 	if err != nil {
 		return err
 	}

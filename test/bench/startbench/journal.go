@@ -22,8 +22,10 @@ const (
 // an earlier epoch, nothing of it confirmed. Values, times and sources are
 // noise, so that a record is as long as it gets and few of them do.
 func fill(dir, gateway, destination string) (records uint64, err error) {
-	j, err := journal.Open(journal.Options{Dir: dir, Gateway: gateway, MaxBytes: maxJournal, MustConfirm: []string{destination},
-		Now: clock.Now, Boot: clock.BootID(), Version: "bench"})
+	j, err := journal.Open(journal.Options{
+		Dir: dir, Gateway: gateway, MaxBytes: maxJournal, MustConfirm: []string{destination},
+		Now: clock.Now, Boot: clock.BootID(), Version: "bench",
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -38,8 +40,10 @@ func fill(dir, gateway, destination string) (records uint64, err error) {
 		at := clock.Now()
 		for i := range batch {
 			v, _ := tag.Float64Value(noise.NormFloat64())
-			batch[i] = tag.Reading{Tag: tag.ID(i%tags + 1), Quality: tag.GoodQuality, Value: v, Source: noise.Int64(),
-				Received: tag.Stamp{Wall: at.Wall + noise.Int64N(1e15), Mono: at.Mono + noise.Int64N(1e15)}}
+			batch[i] = tag.Reading{
+				Tag: tag.ID(i%tags + 1), Quality: tag.GoodQuality, Value: v, Source: noise.Int64(),
+				Received: tag.Stamp{Wall: at.Wall + noise.Int64N(1e15), Mono: at.Mono + noise.Int64N(1e15)},
+			}
 		}
 		err = j.Append(journal.Batch{Readings: batch})
 	}

@@ -1,3 +1,15 @@
 package startbench
-import ("testing";"time";"os")
-func TestX(t *testing.T){ d,_:=os.MkdirTemp("","jx"); defer os.RemoveAll(d); b:=time.Now(); n,err:=fill(d,"GW","regulator"); t.Log(n,err,time.Since(b)) }
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestX(t *testing.T) {
+	d, _ := os.MkdirTemp("", "jx")
+	defer os.RemoveAll(d)
+	b := time.Now()
+	n, err := fill(d, "GW", "regulator")
+	t.Log(n, err, time.Since(b))
+}

@@ -38,6 +38,8 @@ func run(what, state string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return agent.Run(ctx, agent.Options{StateDir: state, Drivers: set, Templates: firmware.Devices, Version: "goburrow",
-		KeepArgs: []string{"keep", state}, Log: log})
+	return agent.Run(ctx, agent.Options{
+		StateDir: state, Drivers: set, Templates: firmware.Devices, Version: "goburrow",
+		KeepArgs: []string{"keep", state}, Log: log,
+	})
 }
