@@ -54,7 +54,6 @@ type side struct {
 	drained      uint64          // readings confirmed while events were taken
 	collections  int             // of both processes, each at least
 	took         []time.Duration // of all runs that count
-	startedSince int64           // where in the log the present run begins
 }
 
 func newSide(bin string, loaded bool, events int) (*side, error) {
