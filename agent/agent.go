@@ -88,6 +88,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if first.Damaged {
+		o.Log.Error("accepted site damaged, the one before it runs", "plan", first.Hash[:12])
+	}
 	p.recall()
 	p.keep = ring.NewWriter(ring.WriterOptions{Pending: p.memory.Outbox, Changed: p.keeperChanged})
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"davy/agent/config"
@@ -66,12 +67,9 @@ func (p *process) swap(ctx context.Context, g *generation, c operate.Command) (*
 	if err != nil {
 		return nil, err
 	}
-	if standing := Standing(v, config.DroppedRules(g.a.Plan, next.Plan)); len(standing) > 0 {
-		for _, name := range standing {
-			if !slices.Contains(c.Names, name) {
-				return nil, &operate.Error{Code: "davy.apply.standing", Args: map[string]any{"rule": name}}
-			}
-		}
+	standing := slices.DeleteFunc(Standing(v, config.DroppedRules(g.a.Plan, next.Plan)), func(name string) bool { return slices.Contains(c.Names, name) })
+	if len(standing) > 0 {
+		return nil, &operate.Error{Code: "davy.apply.standing", Args: map[string]any{"rules": strings.Join(standing, ",")}}
 	}
 	select {
 	case p.reload <- struct{}{}:

@@ -84,15 +84,15 @@ func Latched(dir string, plan *config.Plan, names []string) ([]string, error) {
 		return nil, err
 	}
 	var standing []string
-	for _, a := range e.Alarms(nil, m.Saved) {
-		if a.State != rules.Normal && slices.Contains(names, a.Name) {
-			standing = append(standing, a.Name)
-		}
-	}
 	in := rules.Input{Now: m.Saved, Image: rules.NewImage(plan.Rules).Readings()}
 	for _, i := range e.Interlocks(nil, &in) {
 		if i.State == rules.Tripped && slices.Contains(names, i.Name) {
 			standing = append(standing, i.Name)
+		}
+	}
+	for _, a := range e.Alarms(nil, m.Saved) {
+		if a.State != rules.Normal && slices.Contains(names, a.Name) {
+			standing = append(standing, a.Name)
 		}
 	}
 	return standing, nil

@@ -131,7 +131,11 @@ func (p *Program) Main(args []string, out, errw io.Writer) int {
 		return Done
 	}
 	if err == nil && (len(c.Args) < cmd.Min || cmd.Max >= 0 && len(c.Args) > cmd.Max) {
-		err = Usage("cli.arguments", i18n.Args{"command": p.Name + " " + cmd.Name, "args": i18n.Key(p.Name + "." + cmd.Name + ".args")})
+		key := "cli.arguments"
+		if cmd.Max == 0 {
+			key = "cli.no-arguments"
+		}
+		err = Usage(key, i18n.Args{"command": p.Name + " " + cmd.Name, "args": i18n.Key(p.Name + "." + cmd.Name + ".args")})
 	}
 	var usage *Error
 	if errors.As(err, &usage) {

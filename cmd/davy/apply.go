@@ -48,7 +48,7 @@ func apply(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	if old != nil && old.Bundle.Hash() == bundle.Hash() {
+	if old != nil && !old.Damaged && old.Bundle.Hash() == bundle.Hash() {
 		c.Say("davy.apply.same", i18n.Args{"hash": old.Hash[:12]})
 		return nil
 	}
@@ -122,10 +122,9 @@ func mayDrop(c *cli.Call, old *agent.Accepted, plan *config.Plan, allowed []stri
 	default:
 		return socketError(c, err)
 	}
-	for _, name := range standing {
-		if !slices.Contains(allowed, name) {
-			return &cli.Error{Exit: cli.Failed, Key: "davy.apply.standing", Args: i18n.Args{"rule": name}, Hint: "davy.hint.standing"}
-		}
+	standing = slices.DeleteFunc(standing, func(name string) bool { return slices.Contains(allowed, name) })
+	if len(standing) > 0 {
+		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.standing", Args: i18n.Args{"rules": strings.Join(standing, ",")}, Hint: "davy.hint.standing"}
 	}
 	return nil
 }

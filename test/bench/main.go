@@ -15,9 +15,13 @@ import (
 	"os"
 	"strings"
 
+	"davy/test/bench/demobench"
 	"davy/test/bench/figure"
+	"davy/test/bench/gapbench"
 	"davy/test/bench/modbusbench"
+	"davy/test/bench/reactbench"
 	"davy/test/bench/rulesbench"
+	"davy/test/bench/startbench"
 )
 
 // group is a few figures that are taken together.
@@ -30,6 +34,10 @@ var groups = []group{
 	{"rules", rulesbench.Run},
 	{"modbus", modbusbench.Run},
 	{"binary", binary},
+	{"start.watching_s", startbench.Run},
+	{"react.beat_gap_ms", gapbench.Run},
+	{"react.loaded_vs_idle", reactbench.Run},
+	{"rss", demobench.Run},
 }
 
 func main() {

@@ -11,6 +11,7 @@
 //	site                             writes the bench plant's site to $WORK/site
 //	edit FILE OLD NEW                replaces OLD, which must be there once
 //	damage FILE                      turns a byte of every kilobyte over
+//	accept SITE STATE                makes a site live without compiling or testing it
 //	inorder FILE TEXT…               the texts stand in the file in this order
 //
 // A script owns $WORK. Nothing outlives it.
@@ -30,6 +31,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"davy/agent/accept"
+	"davy/agent/config"
+	firmware "davy/firmware-configs"
 	"davy/test/rig"
 )
 
@@ -71,7 +75,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "plant": plant, "site": site, "edit": edit, "damage": damage, "inorder": inorder,
+			"accept": accepted, "exits": exits, "until": until, "plant": plant, "site": site, "edit": edit, "damage": damage, "inorder": inorder,
 		},
 	})
 }
@@ -145,6 +149,17 @@ func edit(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%q stands %d times in %s", args[1], n, args[0])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o644))
+}
+
+// accepted makes a site live whatever its tests say, as another version may have.
+func accepted(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "accept SITE STATE")
+	dir := ts.MkAbs(args[0])
+	b, problems := config.ReadSite(os.DirFS(dir), ".", firmware.Devices)
+	if !problems.OK() {
+		ts.Fatalf("%v", problems)
+	}
+	ts.Check(accept.Save(ts.MkAbs(args[1]), &accept.Acceptance{Bundle: b.Encode(), Dir: dir, Who: "script", Reason: "by another version"}))
 }
 
 func damage(ts *testscript.TestScript, neg bool, args []string) {
