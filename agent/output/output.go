@@ -13,8 +13,10 @@
 //
 // A write that was not confirmed is unknown: the read-back decides, and since
 // all outputs here are level-type, repeating it is safe. Disarmed, nothing is
-// written at all; arming drives what is demanded. Nothing here is durable:
-// demands come back from the engine's restored state.
+// written at all; arming drives what is demanded, and releases what was driven
+// before and released meanwhile: nothing else. A change of plan is no restart:
+// TakeOver goes on where the driver before was, and moves nothing. Nothing here
+// is durable: demands come back from the engine's restored state.
 //
 // Who owns what: Driver's table is guarded by one mutex that is never held
 // during I/O; each Lane belongs to its link's goroutine.
@@ -61,6 +63,7 @@ type Driver struct {
 	condition func(code string, on bool)
 	mu        sync.Mutex
 	armed     bool
+	stay      bool // Stop moves nothing: another plan takes over
 	outs      []state
 	lanes     []*Lane
 	byTag     map[tag.ID]int // read-back tag → output
@@ -68,6 +71,8 @@ type Driver struct {
 
 type state struct {
 	cfg      *config.Output
+	ttl      int64 // ns, of the read-back; 0 it does not age
+	restart  bool  // want is what after_restart says, and no demand came since
 	want     want
 	pending  bool  // to be written at the next opportunity
 	cause    int64 // Mono of what led to the demand
@@ -77,6 +82,7 @@ type state struct {
 	seenAt   int64
 	since    int64 // Mono since when want and seen differ; 0 they agree
 	told     bool  // condition is on
+	said     bool  // told was said since the start
 	worst    time.Duration
 	last     time.Duration
 	err      string
@@ -95,17 +101,54 @@ func New(p *config.Plan, armed bool, now func() tag.Stamp, condition func(string
 		s := state{cfg: o}
 		switch o.AfterRestart {
 		case config.Idle:
-			s.want, s.pending = idle, true
+			s.want, s.pending, s.restart = idle, true, true
 		case config.Protective:
-			s.want, s.pending = protective, true
+			s.want, s.pending, s.restart = protective, true, true
 		}
-		d.outs[i] = s
 		if o.ReadBack != 0 {
 			d.byTag[o.ReadBack] = i
+			s.ttl = int64(p.Rules.Tags[o.ReadBack].TTL)
 		}
+		d.outs[i] = s
 		d.lanes[o.Link].outs = append(d.lanes[o.Link].outs, i)
 	}
 	return d
+}
+
+// Stay lets the outputs be where they are when the lanes stop, because another
+// plan takes over.
+func (d *Driver) Stay() {
+	d.mu.Lock()
+	d.stay = true
+	d.mu.Unlock()
+}
+
+// TakeOver goes on where old was, the driver of the plan before, whose lanes
+// have ended: after_restart does not count for outputs that were there, and a
+// release that was not written yet still will be. Demands come from the engine.
+// It is called before the first Demand and before any lane runs.
+func (d *Driver) TakeOver(old *Driver) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.outs {
+		s := &d.outs[i]
+		for k := range old.outs {
+			if o := &old.outs[k]; same(o.cfg, s.cfg) {
+				s.want, s.pending, s.restart, s.written = leave, false, false, o.written
+				if o.want == idle || o.restart {
+					s.want, s.pending, s.restart = o.want, o.pending, o.restart
+				}
+			}
+		}
+	}
+}
+
+// same reports whether two plans mean the same output, driven the same way.
+func same(a, b *config.Output) bool {
+	return a.Name == b.Name && a.Point.Device == b.Point.Device && a.Point.Station == b.Point.Station &&
+		a.Point.Address.String() == b.Point.Address.String() && a.Idle == b.Idle && a.Protective == b.Protective
 }
 
 // Lane returns the lane of link i of the plan.
@@ -124,6 +167,7 @@ func (d *Driver) Demand(i int, on bool, cause int64) {
 		s.want, s.pending, s.cause, s.notUntil = w, true, cause, 0
 		s.since = d.now().Mono
 	}
+	s.restart = false
 	lane := d.lanes[s.cfg.Link]
 	d.mu.Unlock()
 	lane.poke()
@@ -135,10 +179,13 @@ func (d *Driver) Arm(on bool) {
 	d.armed = on
 	for i := range d.outs {
 		s := &d.outs[i]
-		if on && s.want == protective {
-			s.pending, s.notUntil = true, 0
-		}
 		s.since = 0
+		switch {
+		case on && s.want == protective:
+			s.pending, s.notUntil, s.since = true, 0, d.now().Mono
+		case on: // only what we drove ourselves is released now
+			s.pending = s.pending && s.want == idle && s.written == protective
+		}
 	}
 	d.mu.Unlock()
 	for _, l := range d.lanes {
@@ -175,7 +222,7 @@ func (d *Driver) observe(o int, r *tag.Reading) {
 	poke := false
 	switch {
 	case s.want == protective && s.seen != protective && d.armed:
-		if !s.pending && s.seen == idle {
+		if !s.pending && r.Quality.Good() { // idle, or a state that is neither
 			s.pending, poke = true, true // somebody or something moved it
 		}
 		if s.since == 0 {
@@ -205,10 +252,18 @@ func (d *Driver) Check(now tag.Stamp) {
 	d.mu.Lock()
 	for i := range d.outs {
 		s := &d.outs[i]
+		if s.ttl > 0 && s.seenAt != 0 && now.Mono-s.seenAt > s.ttl { // nobody reads it any more
+			s.seen = leave
+			if s.want == protective && s.since == 0 {
+				s.since = now.Mono
+			}
+		}
 		on := d.armed && s.want != leave && (s.pending || s.want == protective) && s.since != 0 &&
 			now.Mono-s.since > int64(Unconfirmed)
-		if on != s.told {
-			s.told = on
+		// At first nothing is known: an alarm that stood before the restart stands until this is.
+		known := s.said || on || !d.armed || s.want == leave || s.since == 0 && s.seenAt != 0
+		if on != s.told || known && !s.said {
+			s.told, s.said = on, true
 			changes = append(changes, change{s.cfg.Name, on})
 		}
 	}
@@ -318,36 +373,40 @@ func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
 
 	done := d.now().Mono
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	first := s.err == ""
+	failing, took := s.err != "", time.Duration(0)
 	if err != nil {
 		s.err = err.Error()
-		s.notUntil = done + int64(Repeat)
+		if s.want == w { // else a newer demand came meanwhile: it does not wait
+			s.notUntil = done + int64(Repeat)
+		}
 		if s.since == 0 {
 			s.since = now
 		}
-		if first {
-			d.log.Error("output not written", "output", s.cfg.Name, "state", w.String(), "unknown", errors.Is(err, drivers.ErrUnknown), "err", err)
+	} else {
+		s.err = ""
+		s.written = w
+		if s.want == w { // else a newer demand came meanwhile: it stays pending
+			s.pending = false
+			s.notUntil = done + int64(Repeat)
+			if w == idle {
+				s.since = 0
+			}
 		}
-		return
+		if cause != 0 && s.cause == cause {
+			took = time.Duration(done - cause)
+			s.last, s.worst, s.cause = took, max(s.worst, took), 0
+		}
 	}
-	if !first {
+	d.mu.Unlock()
+	// The control loop waits for the lock: nothing is logged under it.
+	switch {
+	case err != nil && !failing:
+		d.log.Error("output not written", "output", s.cfg.Name, "state", w.String(), "unknown", errors.Is(err, drivers.ErrUnknown), "err", err)
+	case err == nil && failing:
 		d.log.Info("output writes again", "output", s.cfg.Name)
 	}
-	s.err = ""
-	s.written = w
-	if s.want == w { // else a newer demand came meanwhile: it stays pending
-		s.pending = false
-		s.notUntil = done + int64(Repeat)
-		if w == idle {
-			s.since = 0
-		}
-	}
-	if cause != 0 && s.cause == cause {
-		s.last = time.Duration(done - cause)
-		s.worst = max(s.worst, s.last)
-		s.cause = 0
-		d.log.Info("output driven", "output", s.cfg.Name, "state", w.String(), "took_ms", s.last.Milliseconds())
+	if took != 0 {
+		d.log.Info("output driven", "output", s.cfg.Name, "state", w.String(), "took_ms", took.Milliseconds())
 	}
 }
 
@@ -365,14 +424,14 @@ func (l *Lane) write(ctx context.Context, link drivers.Link, o *config.Output, w
 }
 
 // Stop leaves the outputs of an orderly stop: where a demand holds them they
-// stay; else as `davy_dead` declares.
+// stay; else as `davy_dead` declares. After Stay it moves nothing.
 func (l *Lane) Stop(ctx context.Context, link drivers.Link) {
 	ctx, cancel := context.WithTimeout(ctx, StopLimit)
 	defer cancel()
 	for _, i := range l.outs {
 		l.d.mu.Lock()
 		s := &l.d.outs[i]
-		cfg, w, armed := s.cfg, leave, l.d.armed
+		cfg, w, armed := s.cfg, leave, l.d.armed && !l.d.stay
 		if s.want != protective {
 			switch cfg.DavyDead {
 			case config.Idle:
