@@ -45,6 +45,7 @@ const (
 	batches       = 64                     // offered and not yet taken; more: the links wait
 	perTurn       = 32                     // batches taken in one turn
 	logKept       = 2000                   // events kept for `davy log`
+	latchProbe    = 10 * time.Second       // while the latch file is slow it is written at least so often: to know when it is well
 )
 
 // Options of a loop.
@@ -69,6 +70,7 @@ type Loop struct {
 	offers  chan scan.Batch
 	calls   chan func()
 	updates chan update
+	stopped chan struct{} // closed when Run has returned
 	beat    atomic.Int64
 	lineage atomic.Pointer[[16]byte]
 
@@ -80,10 +82,13 @@ type Loop struct {
 	step        uint32
 	turn        ring.Turn
 	payload     []byte
-	waiting     []permit // turns whose events wait for the latch
-	dirty       bool     // the latch must be written
+	waiting     []permit     // turns whose events wait for the latch
+	told        []chan error // who waits for the next memory to be durable
+	dirty       bool         // the latch must be written
 	latchFailed bool
-	next        int64 // Mono of the engine's earliest timer
+	latchSlow   uint64 // newest generation that was not on disk in time; 0: none
+	probed      int64  // Mono of the last memory that was handed over
+	next        int64  // Mono of the engine's earliest timer
 	log         []ring.Event
 	logAt       int
 	turns       uint64
@@ -102,12 +107,25 @@ type permit struct {
 	gen    uint64
 	serial uint64
 	since  int64
+	told   []chan error
 }
 
-// ErrStopped says that the loop has ended.
+// end tells who waits for p's memory what became of it.
+func (p *permit) end(err error) {
+	for _, c := range p.told {
+		c <- err // it has room for one
+	}
+}
+
+// ErrStopped says that the loop has ended: what was asked was not done.
 var ErrStopped = errors.New("the control loop has stopped")
 
-// New makes a loop. The engine must already be restored.
+// ErrNotSaved says that what was asked was done, and that a power cut now may
+// undo it: the latch file was not written in time.
+var ErrNotSaved = errors.New("done, but not on disk yet")
+
+// New makes a loop. The engine must already be restored: what it demands is
+// with the outputs when New returns, before any link runs.
 func New(o Options) *Loop {
 	l := &Loop{
 		o:       o,
@@ -115,12 +133,18 @@ func New(o Options) *Loop {
 		offers:  make(chan scan.Batch, batches),
 		calls:   make(chan func(), 16),
 		updates: make(chan update, 256),
+		stopped: make(chan struct{}),
 		mem:     o.Memory,
 		seen:    make([]uint32, len(o.Plan.Tags)),
 		log:     make([]ring.Event, 0, logKept),
 	}
 	id := l.mem.Lineage
 	l.lineage.Store(&id)
+	for i, d := range o.Engine.Demands(nil) {
+		if d.Protective {
+			o.Output.Demand(i, true, 0)
+		}
+	}
 	return l
 }
 
@@ -158,19 +182,29 @@ func (l *Loop) call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
 	case l.calls <- func() { f(); close(done) }:
+	case <-l.stopped:
+		return ErrStopped
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
 	case <-done:
 		return nil
+	case <-l.stopped:
+		select {
+		case <-done: // in its last turn
+			return nil
+		default:
+			return ErrStopped
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
 // Do carries out a person's word to a rule.
-func (l *Loop) Do(ctx context.Context, c rules.Command) (err error) {
+func (l *Loop) Do(ctx context.Context, c rules.Command) error {
+	var err error // the loop's until call has returned nil
 	if cerr := l.call(ctx, func() {
 		now := l.o.Now()
 		l.in = rules.Input{Now: now, Image: l.image.Readings(), Changed: l.image.TakeChanged()}
@@ -190,9 +224,15 @@ func (l *Loop) Do(ctx context.Context, c rules.Command) (err error) {
 	return err
 }
 
-// Arm lets the outputs be driven, or holds them all back.
+// Arm lets the outputs be driven, or holds them all back. It returns nil when
+// that is on disk: who is told that the outputs are disarmed may put a hand in
+// the machine, and a restart must not arm them again. ErrNotSaved says that it
+// holds and is not on disk after LatchPatience.
 func (l *Loop) Arm(ctx context.Context, on bool, who string, proved bool, note string) error {
-	return l.call(ctx, func() {
+	told := make(chan error, 1)
+	if err := l.call(ctx, func() {
+		l.told = append(l.told, told)
+		l.dirty = true
 		if l.mem.Armed == on {
 			return
 		}
@@ -204,7 +244,17 @@ func (l *Loop) Arm(ctx context.Context, on bool, who string, proved bool, note s
 		l.Note(rules.Event{Kind: kind, At: l.o.Now(), Who: who, Proved: proved, Note: note})
 		l.o.Output.Arm(on)
 		l.put("outputs.disarmed", !on)
-	})
+	}); err != nil {
+		return err
+	}
+	select {
+	case err := <-told:
+		return err
+	case <-l.stopped:
+		return ErrNotSaved
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Lineage returns the lineage of the loop's serials, from any goroutine.
@@ -266,15 +316,19 @@ func (l *Loop) putTag(id tag.ID, on bool) {
 
 // Run decides until ctx ends; the last turn is finished, and remembered.
 func (l *Loop) Run(ctx context.Context) error {
-	for _, id := range l.o.Plan.Conditions {
-		l.putTag(id, false)
+	defer close(l.stopped)
+	// A condition that stood before stands until its owner says otherwise: a
+	// restart is no news of it.
+	stands := map[string]bool{"outputs.disarmed": true}
+	for _, a := range l.o.Engine.Alarms(nil, l.o.Now()) {
+		stands[a.Name] = stands[a.Name] || a.State == rules.Unacked || a.State == rules.Acked
 	}
-	l.put("outputs.disarmed", !l.mem.Armed)
-	for i, d := range l.o.Engine.Demands(nil) {
-		if d.Protective {
-			l.o.Output.Demand(i, true, 0)
+	for code, id := range l.o.Plan.Conditions {
+		if !stands[code] {
+			l.putTag(id, false)
 		}
 	}
+	l.put("outputs.disarmed", !l.mem.Armed)
 	l.latest = l.o.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -377,13 +431,13 @@ func (l *Loop) solve() {
 		l.next = aged
 	}
 	l.o.Output.Check(now)
-	l.remember(now)
 	l.turn.Now, l.turn.Armed = now, l.mem.Armed
 	l.turn.ClockTrusted, l.turn.ClockError = l.clock.trusted, l.clock.largest
 	if len(l.turn.Events) > 0 || len(l.turn.Readings) > 0 {
-		l.o.Keep.Offer(&l.turn)
+		l.o.Keep.Offer(&l.turn) // its events wait there for their permit
 	}
 	l.turn.Events, l.turn.Readings = l.turn.Events[:0], l.turn.Readings[:0]
+	l.remember(now)
 	l.latest = now
 	l.turns++
 	l.beat.Store(now.Mono)
@@ -392,33 +446,66 @@ func (l *Loop) solve() {
 // remember hands the latch a new memory if something durable changed, and
 // lets events go whose memory is on disk or has been waited for long enough.
 func (l *Loop) remember(now tag.Stamp) {
-	if l.dirty {
-		l.dirty = false
+	if l.dirty || l.latchSlow != 0 && now.Mono-l.probed > int64(latchProbe) {
+		l.dirty, l.probed = false, now.Mono
 		l.mem.Saved, l.mem.Boot, l.mem.Plan = now, l.o.Boot, l.o.Plan.Hash
 		l.mem.Engine = l.o.Engine.Snapshot(l.mem.Engine[:0], now)
-		l.mem.Outbox = append(l.o.Keep.Outbox(l.mem.Outbox[:0]), l.turn.Events...)
+		l.mem.Outbox = l.o.Keep.Outbox(l.mem.Outbox[:0])
 		l.payload = l.mem.Append(l.payload[:0])
-		l.waiting = append(l.waiting, permit{l.o.Latch.Save(l.payload), l.mem.Serial, now.Mono})
+		for len(l.payload) > latch.MaxPayload && len(l.mem.Outbox) > 1 {
+			l.mem.Outbox = shorter(l.mem.Outbox) // states are worth more than what is to be told of them
+			l.payload = l.mem.Append(l.payload[:0])
+		}
+		l.waiting = append(l.waiting, permit{l.o.Latch.Save(l.payload), l.mem.Serial, now.Mono, l.told})
+		l.told = nil
 	}
-	if len(l.waiting) > 0 && now.Mono-l.waiting[0].since > int64(LatchPatience) {
+	for len(l.waiting) > 0 && now.Mono-l.waiting[0].since > int64(LatchPatience) {
+		l.latchSlow = l.waiting[0].gen
 		l.put("latch.failed", true)
-		l.o.Keep.Permit(l.waiting[0].serial)
-		l.waiting = append(l.waiting[:0], l.waiting[1:]...)
+		l.release(1, ErrNotSaved)
 	}
+}
+
+// shorter gives up the older half of events; the first of the rest says so,
+// should it ever be read back.
+func shorter(events []ring.Event) []ring.Event {
+	n := (len(events) + 1) / 2
+	n = min(n, len(events)-1)
+	from := events[0]
+	events = append(events[:0], events[n:]...)
+	if events[0].LostFrom, events[0].LostAt = from.Serial, from.At; from.LostFrom > 0 {
+		events[0].LostFrom, events[0].LostAt = from.LostFrom, from.LostAt
+	}
+	return events
+}
+
+// release lets the events of the first n that wait go.
+func (l *Loop) release(n int, err error) {
+	l.o.Keep.Permit(l.waiting[n-1].serial)
+	for i := range n {
+		l.waiting[i].end(err)
+	}
+	l.waiting = append(l.waiting[:0], l.waiting[n:]...)
 }
 
 // saved looks at how far the latch is: events whose memory is on disk may go.
 // A memory that could not be written lets its events go too, for waiting would
-// lose them; the condition says so.
+// lose them; the condition says so, until a memory is on disk in time.
 func (l *Loop) saved() {
 	s := l.o.Latch.State()
 	n := 0
-	for n < len(l.waiting) && (l.waiting[n].gen <= s.Durable || s.Err != nil && l.waiting[n].gen <= s.Tried) {
+	for n < len(l.waiting) && l.waiting[n].gen <= s.Durable {
 		n++
 	}
 	if n > 0 {
-		l.o.Keep.Permit(l.waiting[n-1].serial)
-		l.waiting = append(l.waiting[:0], l.waiting[n:]...)
+		l.release(n, nil)
+	}
+	n = 0
+	for n < len(l.waiting) && s.Err != nil && l.waiting[n].gen <= s.Tried {
+		n++
+	}
+	if n > 0 {
+		l.release(n, ErrNotSaved)
 	}
 	if failed := s.Err != nil; failed != l.latchFailed {
 		l.latchFailed = failed
@@ -428,8 +515,12 @@ func (l *Loop) saved() {
 			l.o.Log.Info("latch file written again")
 		}
 	}
-	if len(l.waiting) == 0 || s.Err != nil {
-		l.put("latch.failed", s.Err != nil)
+	switch {
+	case s.Err != nil:
+		l.put("latch.failed", true)
+	case len(l.waiting) == 0 && s.Durable > l.latchSlow:
+		l.latchSlow = 0
+		l.put("latch.failed", false)
 	}
 }
 

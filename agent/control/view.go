@@ -26,8 +26,9 @@ type View struct {
 }
 
 // View copies what is, from any goroutine.
-func (l *Loop) View(ctx context.Context) (v *View, err error) {
-	err = l.call(ctx, func() {
+func (l *Loop) View(ctx context.Context) (*View, error) {
+	var v *View // the loop's until call has returned nil
+	err := l.call(ctx, func() {
 		now := l.o.Now()
 		in := rules.Input{Now: now, Image: l.image.Readings()}
 		v = &View{
@@ -43,5 +44,8 @@ func (l *Loop) View(ctx context.Context) (v *View, err error) {
 			v.Interlocks[i].Votes = slices.Clone(v.Interlocks[i].Votes)
 		}
 	})
-	return v, err
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }

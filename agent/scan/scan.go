@@ -72,6 +72,8 @@ type Worker struct {
 	lastAnswer                  atomic.Int64
 	longest                     atomic.Int64
 	silent                      atomic.Bool
+	said                        bool   // whether the link is silent was said since the start
+	unfed                       []bool // per keep-alive: the last write failed
 	problem                     atomic.Pointer[string]
 }
 
@@ -126,13 +128,14 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 	if !ok {
 		return fmt.Errorf("subscribe link %s: this driver cannot", w.Link.Name)
 	}
+	worker := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	defer stop()
 	writing.Go(func() {
-		if err := w.write(ctx, free); err != nil && ctx.Err() == nil {
+		if err := w.write(worker, ctx, free); err != nil && ctx.Err() == nil {
 			w.Log.Error("link for writing ended", "link", w.Link.Name, "err", err)
 			stop() // the whole link is begun again
 		}
@@ -163,8 +166,9 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 }
 
 // write opens the link on which outputs and keep-alives of a subscribing link
-// are written, and serves it.
-func (w *Worker) write(ctx context.Context, free chan []tag.Reading) error {
+// are written, and serves it until ctx ends. Where the worker goes on then, the
+// outputs stay as they are: a subscription in doubt is no stop.
+func (w *Worker) write(worker, ctx context.Context, free chan []tag.Reading) error {
 	if w.Lane.Empty() && len(w.Link.KeepAlive) == 0 {
 		return nil
 	}
@@ -174,7 +178,9 @@ func (w *Worker) write(ctx context.Context, free chan []tag.Reading) error {
 	}
 	defer link.Close()
 	err = w.poll(ctx, link, free)
-	w.Lane.Stop(context.WithoutCancel(ctx), link)
+	if worker.Err() != nil {
+		w.Lane.Stop(context.WithoutCancel(ctx), link)
+	}
 	return err
 }
 
@@ -186,7 +192,8 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 	}
 	w.failed = make([]int, len(due))
 	alive := make([]int64, len(w.Link.KeepAlive))
-	var window int64
+	w.unfed = make([]bool, len(w.Link.KeepAlive))
+	window := now
 	var inWindow int
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -300,11 +307,14 @@ func (w *Worker) answered(i int, err error, took int64) {
 	if err != nil && w.silent.Load() {
 		silent = true
 	}
-	if w.silent.Swap(silent) != silent {
+	was := w.silent.Swap(silent)
+	if first := err == nil && !w.said; was != silent || first { // the alarm of the run before may stand
+		w.said = true
 		w.Condition("link."+w.Link.Name+".silent", silent)
-		if silent {
+		switch {
+		case silent:
 			w.Log.Warn("link silent", "link", w.Link.Name, "err", err)
-		} else {
+		case was:
 			w.Log.Info("link answering", "link", w.Link.Name)
 		}
 	}
@@ -325,8 +335,16 @@ func (w *Worker) keepAlive(ctx context.Context, link drivers.Link, next []int64)
 		wctx, cancel := context.WithTimeout(ctx, w.Link.Timeout)
 		err := link.Write(wctx, k.Point, k.Value)
 		cancel()
-		if err != nil && !errors.Is(err, context.Canceled) {
-			w.Log.Debug("keep-alive not written", "device", k.Device, "err", err)
+		if err != nil && ctx.Err() != nil {
+			return // cut off by a stop
+		}
+		if failed := err != nil; failed != w.unfed[i] {
+			w.unfed[i] = failed
+			if failed { // its device will do as davy_dead and link_lost say, or has no watchdog after all
+				w.Log.Warn("keep-alive not written", "link", w.Link.Name, "device", k.Device, "err", err)
+			} else {
+				w.Log.Info("keep-alive written again", "link", w.Link.Name, "device", k.Device)
+			}
 		}
 		next[i] = now + int64(k.Every)
 	}
