@@ -7,7 +7,9 @@
 // Process (one per state directory): lock, latch store, ring writer, local
 // socket. Generation (one per plan): engine, control loop, outputs, links,
 // keeper child. `davy apply` ends a generation and begins the next; outputs
-// stay where they are meanwhile and states are taken over by rule name.
+// stay where they are meanwhile and states are taken over by rule name. Nobody
+// waits for a disk or the keeper between the two: the old keeper writes what it
+// has and ends while the new generation watches, and its own comes after that.
 //
 // An end in order: links (outputs left as declared), control (its last turn,
 // remembered), events handed to the keeper, keeper (flushes), socket, latch.
@@ -31,6 +33,7 @@ import (
 	"davy/agent/control"
 	"davy/agent/latch"
 	"davy/agent/operate"
+	"davy/agent/output"
 	"davy/agent/ring"
 	"davy/agent/supervise"
 	"davy/drivers"
@@ -55,8 +58,8 @@ type Options struct {
 	Drivers   drivers.Set
 	Templates fs.FS
 	Version   string
-	KeepArgs  []string // command line of the keeper, a child of our own binary
-	Log       *slog.Logger
+	KeepArgs  []string     // command line of the keeper, a child of our own binary
+	Log       *slog.Logger // must not wait for a disk or a reader: the control loop writes to it
 }
 
 // errReload ends a generation because another plan was accepted.
@@ -73,7 +76,12 @@ type process struct {
 	memory  control.Memory
 	handed  bool // the generation that begins takes over from one that just ended
 	current atomic.Pointer[generation]
-	reload  chan struct{}
+	reload  chan *Accepted // the plan that is to live from now on
+	next    *Accepted      // … taken from reload
+
+	// Of the generation before, for the one that takes over.
+	out    *output.Driver
+	keeper <-chan error // closed by the end of its keeper's process
 }
 
 // Run decides until ctx ends. It returns nil after an end in order.
@@ -83,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	p := &process{o: o, boot: clock.BootID(), started: clock.Now(), reload: make(chan struct{}, 1)}
+	p := &process{o: o, boot: clock.BootID(), started: clock.Now(), reload: make(chan *Accepted, 1)}
 	first, err := LoadAccepted(o.StateDir, o.Drivers)
 	if err != nil {
 		return err
@@ -92,6 +100,11 @@ func Run(ctx context.Context, o Options) error {
 		o.Log.Error("accepted site damaged, the one before it runs", "plan", first.Hash[:12])
 	}
 	p.recall()
+	if p.memory.Plan != first.Plan.Hash {
+		for i := range p.memory.Outbox { // its tags are numbered by a plan that is gone; the rule's name stands
+			p.memory.Outbox[i].Tag = 0
+		}
+	}
 	p.keep = ring.NewWriter(ring.WriterOptions{Pending: p.memory.Outbox, Changed: p.keeperChanged})
 
 	latchCtx, stopLatch := context.WithCancel(context.Background())
@@ -109,19 +122,13 @@ func Run(ctx context.Context, o Options) error {
 		if !errors.Is(err, errReload) || ctx.Err() != nil {
 			break
 		}
-		loaded, lerr := LoadAccepted(o.StateDir, o.Drivers)
-		if lerr != nil {
-			o.Log.Error("accepted plan not loaded, the old one goes on", "err", lerr)
-			p.handed = true
-			continue
-		}
-		next, p.handed = loaded, true
+		next, p.handed = p.next, true
 	}
 	stopSocket()
 	<-socketDone
 	stopLatch()
 	<-latchDone
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errReload)) {
 		return nil
 	}
 	return err

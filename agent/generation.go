@@ -6,10 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"davy/agent/clock"
+	"davy/agent/config"
 	"davy/agent/control"
 	"davy/agent/output"
 	"davy/agent/ring"
@@ -28,6 +31,9 @@ const (
 	absentFor   = 3 * time.Second // without a keeper for so long: condition record.stopped
 )
 
+// keeperTopics begin the codes of the conditions that the keeper says.
+var keeperTopics = []string{"record", "journal", "uplink"}
+
 // generation is one plan at work.
 type generation struct {
 	p       *process
@@ -43,6 +49,8 @@ type generation struct {
 	keeper     atomic.Pointer[keeperState]
 	keeperNews chan struct{}
 	keeperPid  atomic.Int64
+	talk       sync.Mutex   // held while a conversation with the keeper goes on
+	before     <-chan error // the end of the keeper of the generation before; nil: there was none
 }
 
 type keeperState struct {
@@ -60,11 +68,15 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 		return err
 	}
 	if p.memory.Plan == ([32]byte{}) { // the first start of this state directory, or a lost latch
-		p.memory.Armed = p.memory.Armed || a.Plan.Gateway.Armed
+		p.memory.Armed = a.Plan.Gateway.Armed
 	}
 	// The loop does not run yet: conditions that parts report before it does wait in its channel.
 	set := func(code string, on bool) { g.loop.Set(context.Background(), code, on) }
 	g.out = output.New(a.Plan, p.memory.Armed, clock.Now, func(code string, on bool) { g.loop.PutCondition(code, on) }, p.o.Log)
+	if p.out != nil {
+		g.out.TakeOver(p.out)
+	}
+	g.before = p.keeper
 	g.loop = control.New(control.Options{
 		Plan: a.Plan, Engine: engine, Output: g.out, Latch: p.latch, Keep: p.keep,
 		Now: clock.Now, Boot: p.boot, Clock: clock.Trusted, Log: p.o.Log, Memory: p.memory,
@@ -89,7 +101,7 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 	}
 	links.Add("look", supervise.Restart, supervise.Func(g.look))
 	links.Add("keeper-news", supervise.Restart, supervise.Func(g.tellKeeper))
-	links.Add("watchdog", supervise.Restart, supervise.Func(func(ctx context.Context) error { return watchdog(ctx, g.loop.Alive) }))
+	links.Add("watchdog", supervise.Restart, supervise.Func(func(ctx context.Context) error { return watchdog(ctx, g.loop.Alive, p.o.Log) }))
 	p.current.Store(g)
 
 	loopDone := run(loopCtx, g.loop.Run)
@@ -108,7 +120,7 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 	select {
 	case <-ctx.Done():
 		end = ctx.Err()
-	case <-p.reload:
+	case p.next = <-p.reload:
 		end = errReload
 	case end = <-loopDone:
 		loopEnded = true
@@ -118,6 +130,15 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 	if errors.Is(end, context.Canceled) && ctx.Err() != nil {
 		_ = notify("STOPPING=1") // nothing depends on it
 	}
+	reload := errors.Is(end, errReload)
+	if reload {
+		// The keeper knows the tags of this plan only: its conversation ends
+		// (within ring.Farewell) while we still decide.
+		stopKeep()
+		g.talk.Lock() // who comes after this one finds its context ended
+		g.out.Stay()
+		g.talk.Unlock()
+	}
 	stopLinks()
 	<-linksDone
 	stopLoop()
@@ -126,6 +147,11 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 	}
 	p.memory = g.loop.Memory()
 	p.started = clock.Now()
+	if reload {
+		p.out, p.keeper = g.out, keepDone
+		p.keep.Retag(sameTags(a.Plan, p.next.Plan))
+		return end
+	}
 	if !wait(flushLimit, func() bool { s := p.latch.State(); return s.Durable == s.Asked || s.Err != nil }) {
 		p.o.Log.Warn("latch file not written at the end; the disk is slow")
 	}
@@ -187,7 +213,13 @@ func (g *generation) look(ctx context.Context) error {
 // tellKeeper carries the keeper's conditions to the loop: those that it names
 // stand, all others of the keeper's do not.
 func (g *generation) tellKeeper(ctx context.Context) error {
+	// At first every condition of the keeper's may stand from the run before.
 	var standing []string
+	for code := range g.a.Plan.Conditions {
+		if topic, _, _ := strings.Cut(code, "."); slices.Contains(keeperTopics, topic) {
+			standing = append(standing, code)
+		}
+	}
 	timer := time.NewTimer(absentFor)
 	defer timer.Stop()
 	for {
@@ -208,7 +240,7 @@ func (g *generation) tellKeeper(ctx context.Context) error {
 		}
 		g.loop.Set(ctx, "record.stopped", slices.Contains(s.conditions, "record.stopped"))
 		for _, code := range standing {
-			if !slices.Contains(s.conditions, code) {
+			if code != "record.stopped" && !slices.Contains(s.conditions, code) {
 				g.loop.Set(ctx, code, false)
 			}
 		}
@@ -219,12 +251,40 @@ func (g *generation) tellKeeper(ctx context.Context) error {
 	}
 }
 
-// keep runs the keeper's process, again and again.
+// sameTags says which tag of the next plan a tag of this one is, 0 for none:
+// it has the same name and its values mean the same.
+func sameTags(from, to *config.Plan) func(tag.ID) tag.ID {
+	ids := map[tag.Name]tag.ID{}
+	for i := range to.Tags {
+		ids[to.Tags[i].Name] = to.Tags[i].ID
+	}
+	return func(id tag.ID) tag.ID {
+		if int(id) >= len(from.Tags) {
+			return 0
+		}
+		a := &from.Tags[id]
+		if b := &to.Tags[ids[a.Name]]; b.Name == a.Name && b.Unit == a.Unit && b.Kind == a.Kind {
+			return b.ID
+		}
+		return 0
+	}
+}
+
+// keep runs the keeper's process, again and again. That of the generation
+// before has ended then: there is one journal.
 func (g *generation) keep(ctx context.Context) error {
+	if g.before != nil {
+		<-g.before // at most supervise.Grace; then it was killed
+	}
 	backoff := supervise.Backoff{Min: keeperFirst, Max: keeperLast}
 	child := supervise.Child{
 		Args: g.p.o.KeepArgs, MemLimit: keeperLimit, Started: func(pid int) { g.keeperPid.Store(int64(pid)) },
 		Serve: func(ctx context.Context, conn io.ReadWriteCloser) error {
+			g.talk.Lock()
+			defer g.talk.Unlock()
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			err := g.p.keep.Serve(ctx, conn, ring.Hello{
 				Version: g.p.o.Version, Lineage: g.loop.Lineage(), Boot: g.p.boot,
 				Started: g.started, Bundle: g.a.Acceptance.Bundle, StateDir: g.p.o.StateDir,
@@ -236,7 +296,7 @@ func (g *generation) keep(ctx context.Context) error {
 			return err
 		},
 	}
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		err := child.Run(ctx)
 		g.keeperPid.Store(0)
@@ -251,4 +311,5 @@ func (g *generation) keep(ctx context.Context) error {
 			return nil
 		}
 	}
+	return nil
 }

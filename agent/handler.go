@@ -2,12 +2,15 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"davy/agent/accept"
 	"davy/agent/config"
+	"davy/agent/control"
 	"davy/agent/operate"
 	"davy/agent/output"
 	"davy/agent/scan"
@@ -23,7 +26,11 @@ func (p *process) View(ctx context.Context) (*operate.View, error) {
 	if g == nil {
 		return nil, errStarting
 	}
-	return g.view(ctx)
+	v, err := g.view(ctx)
+	if errors.Is(err, control.ErrStopped) { // between two plans
+		return nil, errStarting
+	}
+	return v, err
 }
 
 // Do carries out a person's command.
@@ -47,14 +54,20 @@ func (p *process) Do(ctx context.Context, c operate.Command) (*operate.Result, e
 	default:
 		err = &operate.Error{Code: "operate.unknown-request"}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, control.ErrStopped): // between two plans: it was not done
+		return nil, errStarting
+	case errors.Is(err, control.ErrNotSaved):
+		return nil, &operate.Error{Code: "davy.not-saved"}
+	case err != nil:
 		return nil, err
 	}
 	return &operate.Result{}, nil
 }
 
 // swap makes the plan that was just accepted live, unless it would drop a
-// rule that stands and was not named.
+// rule that stands and was not named: then what runs is the accepted one again,
+// so that no restart takes what was refused.
 func (p *process) swap(ctx context.Context, g *generation, c operate.Command) (*operate.Result, error) {
 	next, err := LoadAccepted(p.o.StateDir, p.o.Drivers)
 	if err != nil {
@@ -63,17 +76,27 @@ func (p *process) swap(ctx context.Context, g *generation, c operate.Command) (*
 	if next.Hash == g.a.Hash {
 		return &operate.Result{}, nil
 	}
+	if c.Plan != "" && c.Plan != next.Hash { // somebody else applied another one meanwhile
+		return nil, &operate.Error{Code: "operate.busy"}
+	}
+	if _, err := rules.New(next.Plan.Rules); err != nil {
+		return nil, errors.Join(err, accept.Revert(p.o.StateDir, g.a.Acceptance))
+	}
 	v, err := g.view(ctx)
 	if err != nil {
 		return nil, err
 	}
 	standing := slices.DeleteFunc(Standing(v, config.DroppedRules(g.a.Plan, next.Plan)), func(name string) bool { return slices.Contains(c.Names, name) })
 	if len(standing) > 0 {
+		if err := accept.Revert(p.o.StateDir, g.a.Acceptance); err != nil {
+			return nil, err
+		}
 		return nil, &operate.Error{Code: "davy.apply.standing", Args: map[string]any{"rules": strings.Join(standing, ",")}}
 	}
 	select {
-	case p.reload <- struct{}{}:
-	default: // already asked
+	case p.reload <- next:
+	default:
+		return nil, errStarting // another one is about to live
 	}
 	for p.current.Load() == g || !p.current.Load().loop.Alive() {
 		t := time.NewTimer(20 * time.Millisecond)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -27,12 +28,14 @@ func notify(line string) error {
 }
 
 // watchdog feeds systemd's watchdog while alive says that the control loop
-// beats; never from a timer alone. It returns when ctx ends.
-func watchdog(ctx context.Context, alive func() bool) error {
+// beats; never from a timer alone. It returns when ctx ends: a systemd that
+// cannot be told is told again at the next tick, before it takes us for dead.
+func watchdog(ctx context.Context, alive func() bool, log *slog.Logger) error {
 	every := time.Second
 	if us, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64); err == nil && us > 0 {
 		every = min(every, time.Duration(us)*time.Microsecond/4)
 	}
+	failing := false
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
@@ -40,11 +43,14 @@ func watchdog(ctx context.Context, alive func() bool) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
-			if alive() {
-				if err := notify("WATCHDOG=1"); err != nil {
-					return err
-				}
+			if !alive() {
+				continue
 			}
+			err := notify("WATCHDOG=1")
+			if err != nil && !failing {
+				log.Warn("watchdog not fed", "err", err)
+			}
+			failing = err != nil
 		}
 	}
 }

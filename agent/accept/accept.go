@@ -74,9 +74,19 @@ func Save(dir string, a *Acceptance) error {
 	return WriteFile(filepath.Join(dir, current), raw, 0o600)
 }
 
+// Revert makes a, which Save replaced a moment ago, the accepted site again.
+func Revert(dir string, a *Acceptance) error {
+	raw, err := json.MarshalIndent(a, "", " ")
+	if err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
+	return WriteFile(filepath.Join(dir, current), raw, 0o600)
+}
+
 // Load returns the accepted site of dir, and whether a damaged file had to be
 // passed over to find it. The error is ErrNone where there is none at all.
 func Load(dir string) (a *Acceptance, damaged bool, err error) {
+	var cause error // of the first
 	for _, name := range []string{current, previous} {
 		raw, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -88,10 +98,12 @@ func Load(dir string) (a *Acceptance, damaged bool, err error) {
 		if err == nil {
 			return a, damaged, nil
 		}
-		damaged = true
+		if !damaged {
+			damaged, cause = true, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	if damaged {
-		return nil, true, fmt.Errorf("load accepted site %s: %w", dir, ErrDamaged)
+		return nil, true, fmt.Errorf("load accepted site %s: %w: %w", dir, ErrDamaged, cause)
 	}
 	return nil, false, ErrNone
 }

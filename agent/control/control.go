@@ -58,8 +58,8 @@ type Options struct {
 	Now    func() tag.Stamp
 	Boot   string
 	Clock  func() (trusted bool, largest time.Duration)
-	Log    *slog.Logger
-	Memory Memory // as restored; Lineage and Serial go on from it
+	Log    *slog.Logger // must not wait for anything: the loop writes to it
+	Memory Memory       // as restored; Lineage and Serial go on from it
 }
 
 // Loop decides. Make it with New; Run it once.
@@ -87,6 +87,7 @@ type Loop struct {
 	dirty       bool         // the latch must be written
 	latchFailed bool
 	latchSlow   uint64 // newest generation that was not on disk in time; 0: none
+	slowAt      int64  // Mono at which that was seen
 	probed      int64  // Mono of the last memory that was handed over
 	next        int64  // Mono of the engine's earliest timer
 	log         []ring.Event
@@ -101,20 +102,6 @@ type Loop struct {
 type update struct {
 	id tag.ID
 	on bool
-}
-
-type permit struct {
-	gen    uint64
-	serial uint64
-	since  int64
-	told   []chan error
-}
-
-// end tells who waits for p's memory what became of it.
-func (p *permit) end(err error) {
-	for _, c := range p.told {
-		c <- err // it has room for one
-	}
 }
 
 // ErrStopped says that the loop has ended: what was asked was not done.
@@ -261,13 +248,24 @@ func (l *Loop) Arm(ctx context.Context, on bool, who string, proved bool, note s
 func (l *Loop) Lineage() [16]byte { return *l.lineage.Load() }
 
 // NewLineage begins another lineage: the journal knows serials of this one
-// that the latch file does not.
+// that the latch file does not. It returns when that is on disk, or was waited
+// for long enough: events that are told in a lineage which is then forgotten
+// would be told again.
 func (l *Loop) NewLineage(ctx context.Context, id [16]byte) {
-	_ = l.call(ctx, func() { // fails only with ctx
+	told := make(chan error, 1)
+	if l.call(ctx, func() {
 		l.mem.Lineage = id
 		l.lineage.Store(&id)
+		l.told = append(l.told, told)
 		l.dirty = true
-	})
+	}) != nil {
+		return // it ends, with the lineage that it had
+	}
+	select {
+	case <-told:
+	case <-l.stopped:
+	case <-ctx.Done():
+	}
 }
 
 // PutCondition sets one of the agent's own conditions from the loop's own
@@ -441,87 +439,6 @@ func (l *Loop) solve() {
 	l.latest = now
 	l.turns++
 	l.beat.Store(now.Mono)
-}
-
-// remember hands the latch a new memory if something durable changed, and
-// lets events go whose memory is on disk or has been waited for long enough.
-func (l *Loop) remember(now tag.Stamp) {
-	if l.dirty || l.latchSlow != 0 && now.Mono-l.probed > int64(latchProbe) {
-		l.dirty, l.probed = false, now.Mono
-		l.mem.Saved, l.mem.Boot, l.mem.Plan = now, l.o.Boot, l.o.Plan.Hash
-		l.mem.Engine = l.o.Engine.Snapshot(l.mem.Engine[:0], now)
-		l.mem.Outbox = l.o.Keep.Outbox(l.mem.Outbox[:0])
-		l.payload = l.mem.Append(l.payload[:0])
-		for len(l.payload) > latch.MaxPayload && len(l.mem.Outbox) > 1 {
-			l.mem.Outbox = shorter(l.mem.Outbox) // states are worth more than what is to be told of them
-			l.payload = l.mem.Append(l.payload[:0])
-		}
-		l.waiting = append(l.waiting, permit{l.o.Latch.Save(l.payload), l.mem.Serial, now.Mono, l.told})
-		l.told = nil
-	}
-	for len(l.waiting) > 0 && now.Mono-l.waiting[0].since > int64(LatchPatience) {
-		l.latchSlow = l.waiting[0].gen
-		l.put("latch.failed", true)
-		l.release(1, ErrNotSaved)
-	}
-}
-
-// shorter gives up the older half of events; the first of the rest says so,
-// should it ever be read back.
-func shorter(events []ring.Event) []ring.Event {
-	n := (len(events) + 1) / 2
-	n = min(n, len(events)-1)
-	from := events[0]
-	events = append(events[:0], events[n:]...)
-	if events[0].LostFrom, events[0].LostAt = from.Serial, from.At; from.LostFrom > 0 {
-		events[0].LostFrom, events[0].LostAt = from.LostFrom, from.LostAt
-	}
-	return events
-}
-
-// release lets the events of the first n that wait go.
-func (l *Loop) release(n int, err error) {
-	l.o.Keep.Permit(l.waiting[n-1].serial)
-	for i := range n {
-		l.waiting[i].end(err)
-	}
-	l.waiting = append(l.waiting[:0], l.waiting[n:]...)
-}
-
-// saved looks at how far the latch is: events whose memory is on disk may go.
-// A memory that could not be written lets its events go too, for waiting would
-// lose them; the condition says so, until a memory is on disk in time.
-func (l *Loop) saved() {
-	s := l.o.Latch.State()
-	n := 0
-	for n < len(l.waiting) && l.waiting[n].gen <= s.Durable {
-		n++
-	}
-	if n > 0 {
-		l.release(n, nil)
-	}
-	n = 0
-	for n < len(l.waiting) && s.Err != nil && l.waiting[n].gen <= s.Tried {
-		n++
-	}
-	if n > 0 {
-		l.release(n, ErrNotSaved)
-	}
-	if failed := s.Err != nil; failed != l.latchFailed {
-		l.latchFailed = failed
-		if failed {
-			l.o.Log.Error("latch file not written", "err", s.Err)
-		} else {
-			l.o.Log.Info("latch file written again")
-		}
-	}
-	switch {
-	case s.Err != nil:
-		l.put("latch.failed", true)
-	case len(l.waiting) == 0 && s.Durable > l.latchSlow:
-		l.latchSlow = 0
-		l.put("latch.failed", false)
-	}
 }
 
 // finish ends the last turn.

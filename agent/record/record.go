@@ -152,8 +152,8 @@ func (r *Recorder) Take(t *ring.Turn) {
 		if e.Serial <= r.seen {
 			continue // recorded already, or waiting here
 		}
-		if e.LostFrom > 0 && e.LostFrom < e.Serial {
-			from := max(e.LostFrom, r.seen+1)
+		// Some of what the ring gave up may have come before it did: that is not lost.
+		if from := max(e.LostFrom, r.seen+1); e.LostFrom > 0 && from < e.Serial {
 			r.push(gapOf(r.o.Journal.Epoch(), t.Now, loss{wire.EventStream, CauseRing, e.Serial - from, e.LostAt.Wall, e.At.Wall}))
 			r.lossAt = t.Now.Mono
 		}

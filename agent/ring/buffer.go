@@ -104,6 +104,24 @@ func (b *buffer) put(r *tag.Reading) {
 	b.count++
 }
 
+// retag gives what waits other tag ids; a reading whose tag is 0 then is lost.
+func (b *buffer) retag(to func(tag.ID) tag.ID) {
+	for i := range b.events {
+		b.events[i].Tag = to(b.events[i].Tag)
+	}
+	for range b.count {
+		r := b.ring[b.first]
+		b.first = (b.first + 1) % len(b.ring)
+		b.count--
+		if r.Tag = to(r.Tag); r.Tag == 0 {
+			b.lost = merge(b.lost, Lost{Readings: 1, From: r.Received, To: r.Received})
+			continue
+		}
+		b.ring[(b.first+b.count)%len(b.ring)] = r
+		b.count++
+	}
+}
+
 // get moves at most n of the oldest readings to dst.
 func (b *buffer) get(dst []tag.Reading, n int) []tag.Reading {
 	n = min(n, b.count)

@@ -117,6 +117,19 @@ func (w *Writer) Release(serial uint64) {
 	w.mu.Unlock()
 }
 
+// Retag gives what waits the tag ids of another plan; to says which, 0 none.
+// A reading whose tag is none is given up, and counted as Lost; an event loses
+// its tag and nothing else. No conversation may go on: the keeper of the plan
+// before would take the new ids for its own.
+func (w *Writer) Retag(to func(tag.ID) tag.ID) {
+	if w.serving.Load() {
+		panic("BUG: ring: retag in a conversation")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.b.retag(to)
+}
+
 // Outbox appends the events that are not yet durable to dst, for the latch's
 // snapshot. Their votes are shared and are not to be changed.
 func (w *Writer) Outbox(dst []Event) []Event {

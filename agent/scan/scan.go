@@ -100,6 +100,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer link.Close()
+	defer func() { // also in a panic: until it runs again nobody speaks to the link
+		if ctx.Err() == nil && !w.silent.Swap(true) {
+			w.Condition("link."+w.Link.Name+".silent", true)
+		}
+	}()
 	w.began = w.Now().Mono
 	free := make(chan []tag.Reading, buffers)
 	for range buffers {

@@ -20,6 +20,7 @@ import (
 	"davy/agent/i18n"
 	"davy/agent/latch"
 	"davy/agent/operate"
+	"davy/rules"
 )
 
 // apply makes a site live: everything compiled, the difference shown, the
@@ -29,6 +30,9 @@ func apply(c *cli.Call) error {
 		return cli.Usage("davy.needs-reason", i18n.Args{"command": "apply"})
 	}
 	state := c.Flag("state")
+	if err := shortEnough(c); err != nil {
+		return err
+	}
 	bundle, plan, problems, err := site(c, c.Args[0])
 	if err != nil {
 		return err
@@ -44,11 +48,17 @@ func apply(c *cli.Call) error {
 	if !report.OK() {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.red"}
 	}
+	if _, err := rules.New(plan.Rules); err != nil { // without stories nobody has tried
+		return err
+	}
 	old, first, err := previous(c, state)
 	if err != nil {
 		return err
 	}
 	if old != nil && !old.Damaged && old.Bundle.Hash() == bundle.Hash() {
+		if v, err := view(c, operate.Status); err == nil && v.Plan.Hash != old.Hash { // accepted, and not live
+			return live(c, old.Acceptance, strings.Split(c.Flag("drop"), ","))
+		}
 		c.Say("davy.apply.same", i18n.Args{"hash": old.Hash[:12]})
 		return nil
 	}
@@ -92,6 +102,8 @@ func previous(c *cli.Call, state string) (old *agent.Accepted, first bool, err e
 	switch {
 	case errors.Is(err, accept.ErrNone):
 		return nil, true, nil
+	case errors.Is(err, fs.ErrPermission): // it may be whole: somebody who may read it is to look
+		return nil, false, &cli.Error{Exit: cli.Failed, Key: "davy.state", Args: i18n.Args{"state": state}, Cause: err, Hint: "davy.hint.state"}
 	case errors.Is(err, agent.ErrNotCompiled), errors.Is(err, accept.ErrDamaged):
 		c.Say("davy.apply.replaces", i18n.Args{"cause": err})
 		return nil, false, nil
@@ -174,6 +186,9 @@ func live(c *cli.Call, a *accept.Acceptance, allowed []string) error {
 		return nil
 	}
 	var said *operate.Error
+	if errors.As(err, &said) && said.Code == "davy.apply.standing" { // it stood up meanwhile; the old one is the accepted one again
+		return &cli.Error{Exit: cli.Failed, Key: said.Code, Args: said.Args, Hint: "davy.hint.standing"}
+	}
 	if errors.As(err, &said) { // accepted it is: say so, and what runs now
 		args["why"] = said
 		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.not-live", Args: args, Hint: "davy.hint.not-live"}

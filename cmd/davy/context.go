@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"os/user"
@@ -10,6 +11,7 @@ import (
 	"davy/agent/cli"
 	"davy/agent/config"
 	"davy/agent/i18n"
+	"davy/agent/operate"
 	"davy/drivers"
 	"davy/drivers/modbus"
 	"davy/drivers/sim"
@@ -65,13 +67,21 @@ func wrongSite(key, dir string, problems config.Problems) error {
 	return &cli.Error{Exit: cli.Wrong, Key: key, Args: i18n.Args{"dir": dir, "n": n}}
 }
 
-// logger writes JSON to standard error, where systemd's journal takes it.
-func logger(c *cli.Call) (*slog.Logger, error) {
+// logger writes JSON to w: standard error, where systemd's journal takes it.
+func logger(c *cli.Call, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Flag("log-level"))); err != nil {
 		return nil, cli.Usage("davy.log-level", i18n.Args{"value": c.Flag("log-level")})
 	}
-	return slog.New(slog.NewJSONHandler(c.Err, &slog.HandlerOptions{Level: level})), nil
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
+}
+
+// shortEnough refuses a state directory whose socket nobody could open.
+func shortEnough(c *cli.Call) error {
+	if n := len(socketPath(c)); n > operate.MaxPath {
+		return &cli.Error{Exit: cli.Wrong, Key: "davy.state.long", Args: i18n.Args{"socket": socketPath(c), "length": n, "limit": operate.MaxPath}, Hint: "davy.hint.state-long"}
+	}
+	return nil
 }
 
 func socketPath(c *cli.Call) string { return filepath.Join(c.Flag("state"), "davy.sock") }

@@ -15,7 +15,7 @@ import (
 // socket on fd 3 and ends when that does; a Ctrl-C at the terminal is for the
 // decider, which ends it in order.
 func keepCommand(c *cli.Call) error {
-	log, err := logger(c)
+	log, err := logger(c, c.Err)
 	if err != nil {
 		return err
 	}

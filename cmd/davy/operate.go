@@ -37,6 +37,9 @@ func socketError(c *cli.Call, err error) error {
 }
 
 func view(c *cli.Call, what string) (*operate.View, error) {
+	if err := shortEnough(c); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), viewWait)
 	defer cancel()
 	v, err := client(c).View(ctx, what)
@@ -82,6 +85,9 @@ func logCommand(c *cli.Call) error {
 }
 
 func command(c *cli.Call, cmd operate.Command) error {
+	if err := shortEnough(c); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
 	defer cancel()
 	if _, err := client(c).Do(ctx, cmd); err != nil {

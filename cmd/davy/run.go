@@ -20,7 +20,9 @@ import (
 
 // run is the agent: the last accepted plan of the state directory.
 func run(c *cli.Call) error {
-	log, err := logger(c)
+	lines := beside(c.Err)
+	defer lines.close()
+	log, err := logger(c, lines)
 	if err != nil {
 		return err
 	}
@@ -35,6 +37,9 @@ func run(c *cli.Call) error {
 		}
 	}
 	state := c.Flag("state")
+	if err := shortEnough(c); err != nil {
+		return err
+	}
 	err = agent.Run(ctx, agent.Options{
 		StateDir:  state,
 		Site:      dir,

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -103,6 +105,10 @@ type bench struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	armed  bool
+
+	workers []*scan.Worker
+	stalled chan struct{} // not nil: the loop waits for it at its next look at the clock
+	shifted atomic.Int64  // by how much somebody set the wall clock
 }
 
 type write struct {
@@ -115,7 +121,39 @@ func now() tag.Stamp {
 	return tag.Stamp{Wall: t.UnixNano(), Mono: t.UnixNano() - 946_000_000e9}
 }
 
-func compile(t *testing.T, set drivers.Set) *config.Plan {
+func (b *bench) now() tag.Stamp {
+	s := now()
+	s.Wall += b.shifted.Load()
+	return s
+}
+
+// clock is asked by the loop once a second; a test stalls the loop in it.
+func (b *bench) clock() (bool, time.Duration) {
+	b.mu.Lock()
+	wait := b.stalled
+	b.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+	return true, 0
+}
+
+// stall holds the loop from its next look at the clock on, until the function
+// that it returns is called.
+func (b *bench) stall() (goOn func()) {
+	wait := make(chan struct{})
+	b.mu.Lock()
+	b.stalled = wait
+	b.mu.Unlock()
+	return func() {
+		b.mu.Lock()
+		b.stalled = nil
+		b.mu.Unlock()
+		close(wait)
+	}
+}
+
+func compile(t *testing.T, set drivers.Set, site string) *config.Plan {
 	t.Helper()
 	fsys := fstest.MapFS{"site.yaml": {Data: []byte(site)}, "rules.yaml": {Data: []byte(ruleFile)}}
 	b, problems := config.ReadSite(fsys, ".", fstest.MapFS{})
@@ -132,14 +170,29 @@ func compile(t *testing.T, set drivers.Set) *config.Plan {
 }
 
 func newBench(t *testing.T) *bench {
-	return newBenchWith(t)
+	return newBenchWith(t, nil)
 }
 
-// newBenchWith makes a bench on which the devices of some links speak by themselves.
-func newBenchWith(t *testing.T, push ...string) *bench {
+// edited is the usual site, in which the first text of each pair became the second.
+func edited(t *testing.T, edits []string) string {
+	t.Helper()
+	text := site
+	for i := 0; i < len(edits); i += 2 {
+		if strings.Count(text, edits[i]) != 1 {
+			t.Fatalf("%q does not stand once in the site", edits[i])
+		}
+		text = strings.Replace(text, edits[i], edits[i+1], 1)
+	}
+	return text
+}
+
+// newBenchWith makes a bench with an edited site, on which the devices of some
+// links speak by themselves.
+func newBenchWith(t *testing.T, edits []string, push ...string) *bench {
+	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), plant: &sim.Plant{}, armed: true}
 	b.driver = sim.Driver{Plant: b.plant, Push: push}
-	b.plan = compile(t, drivers.Set{"sim": b.driver})
+	b.plan = compile(t, drivers.Set{"sim": b.driver}, edited(t, edits))
 	b.gas, b.io = b.plant.Device("gas"), b.plant.Device("io")
 	b.set(5, 5, 5)
 	b.io.Set("fan", tag.BoolValue(false))
@@ -188,18 +241,20 @@ func (b *bench) start() {
 		}
 	}
 	b.writer = ring.NewWriter(ring.WriterOptions{Pending: memory.Outbox})
-	b.out = output.New(b.plan, memory.Armed, now, func(code string, on bool) { b.loop.PutCondition(code, on) }, log)
+	b.out = output.New(b.plan, memory.Armed, b.now, func(code string, on bool) { b.loop.PutCondition(code, on) }, log)
 	b.loop = control.New(control.Options{
-		Plan: b.plan, Engine: engine, Output: b.out, Latch: store, Keep: b.writer, Now: now,
-		Clock: func() (bool, time.Duration) { return true, 0 }, Log: log, Memory: memory,
+		Plan: b.plan, Engine: engine, Output: b.out, Latch: store, Keep: b.writer, Now: b.now,
+		Clock: b.clock, Log: log, Memory: memory,
 	})
+	b.workers = nil
 	b.run(func() { _ = store.Run(ctx) })
 	b.run(func() { _ = b.loop.Run(ctx) })
 	for i := range b.plan.Links {
 		w := &scan.Worker{
 			Index: i, Link: &b.plan.Links[i], Driver: b.driver, Lane: b.out.Lane(i), Offer: b.loop.Offer,
-			Alive: b.loop.Alive, Condition: func(code string, on bool) { b.loop.Set(ctx, code, on) }, Now: now, Log: log,
+			Alive: b.loop.Alive, Condition: func(code string, on bool) { b.loop.Set(ctx, code, on) }, Now: b.now, Log: log,
 		}
+		b.workers = append(b.workers, w)
 		b.run(func() { // as supervise.Restart does
 			for ctx.Err() == nil {
 				_ = w.Run(ctx)

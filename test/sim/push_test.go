@@ -13,7 +13,7 @@ import (
 // The shape of OPC UA: devices that speak by themselves decide and are driven
 // like polled ones; silence is no news, and a subscription in doubt is bad.
 func TestDevicesThatSpeakByThemselves(t *testing.T) {
-	b := newBenchWith(t, "gas", "io")
+	b := newBenchWith(t, nil, "gas", "io")
 	synctest.Test(t, func(t *testing.T) {
 		b.t = t
 		b.start()

@@ -24,16 +24,17 @@ type plant struct {
 	sense, io, load net.Listener
 	wg              sync.WaitGroup
 
-	mu      sync.Mutex
-	value   uint16    // what the register holds
-	told    uint16    // what the last answer said
-	answer  time.Time // just before the first answer with value; zero: there was none yet
-	coil    bool
-	want    bool // the coil that value leads to
-	waiting bool // for that write
-	took    chan time.Duration
-	reads   uint64 // of the load
-	conns   map[net.Conn]bool
+	mu        sync.Mutex
+	value     uint16    // what the register holds
+	told      uint16    // what the last answer said
+	answer    time.Time // just before the first answer with value; zero: there was none yet
+	coil      bool
+	want      bool // the coil that value leads to
+	waiting   bool // for that write
+	took      chan time.Duration
+	reads     uint64 // of the load
+	unstamped int    // writes of which the kernel did not say when they arrived
+	conns     map[net.Conn]bool
 }
 
 // What the value is while it is well, and while it is not.
@@ -72,6 +73,9 @@ func stamp(l *net.TCPListener) error {
 		return err
 	}
 	cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
+	if errors.Is(err, unix.ENOPROTOOPT) { // an emulator: it is counted, see written
+		err = nil
+	}
 	return errors.Join(cerr, err)
 }
 
@@ -138,7 +142,7 @@ func (p *plant) event(ctx context.Context) (time.Duration, error) {
 // length, unit, function, address, count or value.
 const requestLen = 12
 
-const timespec = 16 // bytes of the kernel's stamp
+const timespec = 16 // bytes of the kernel's stamp, at most
 
 var errRequest = errors.New("a request that no agent sends here")
 
@@ -229,13 +233,25 @@ func (p *plant) written(on bool, at int64) {
 	p.waiting = false
 	seen := time.Since(p.answer) // by the steady clock, and at the latest
 	took := time.Duration(at - p.answer.UnixNano())
-	if took < 0 || took > seen {
-		took = seen // the wall clock was set meanwhile
+	switch {
+	case at == 0:
+		p.unstamped++
+		took = seen
+	case took < 0 || took > seen: // the wall clock was set meanwhile
+		took = seen
 	}
 	p.took <- took
 }
 
-// receive takes one request with the kernel's stamp of its arrival. The agent
+// missed is how many writes had no stamp.
+func (p *plant) missed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unstamped
+}
+
+// receive takes one request with the kernel's stamp of its arrival, 0 where it
+// gave none. The agent
 // sends the next one only after the answer, so that one is all there is.
 func receive(raw interface {
 	Read(func(uintptr) bool) error
@@ -260,11 +276,17 @@ func receive(raw interface {
 		return in, 0, err
 	}
 	for _, m := range messages {
-		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= timespec {
-			return in, int64(binary.NativeEndian.Uint64(m.Data))*1e9 + int64(binary.NativeEndian.Uint64(m.Data[8:])), nil
+		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SO_TIMESTAMPNS {
+			continue
+		}
+		switch d := m.Data; { // a timespec of this architecture
+		case len(d) >= 16:
+			return in, int64(binary.NativeEndian.Uint64(d))*1e9 + int64(binary.NativeEndian.Uint64(d[8:])), nil
+		case len(d) >= 8:
+			return in, int64(binary.NativeEndian.Uint32(d))*1e9 + int64(binary.NativeEndian.Uint32(d[4:])), nil
 		}
 	}
-	return in, 0, errors.New("the kernel gave no time of arrival")
+	return in, 0, nil
 }
 
 // registers makes the answer to a read of registers.

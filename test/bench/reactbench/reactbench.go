@@ -51,11 +51,22 @@ func Run(w io.Writer) bool {
 		return figure.Failed(w, name, err)
 	}
 	defer loaded.close()
-	holds := figure.Ratio(w, name, mostTimes, loaded.run, chained(idle.run))
+	taken := true
+	watched := func(run func() (float64, error)) func() (float64, error) {
+		return func() (float64, error) {
+			v, err := run()
+			taken = taken && err == nil
+			return v, err
+		}
+	}
+	holds := figure.Ratio(w, name, mostTimes, watched(loaded.run), chained(watched(idle.run)))
 	describe(w, "idle", idle)
 	describe(w, "loaded", loaded)
 	fmt.Fprintf(w, "  loaded: %d readings of the backlog confirmed, at least %d collections of each process (%s)\n", loaded.drained, loaded.collections, frequentGC)
-	if loaded.collections < leastGCs || len(loaded.took) < leastEvents || len(idle.took) < leastEvents {
+	if n := idle.plant.missed() + loaded.plant.missed(); n > 0 {
+		fmt.Fprintf(w, "  %d writes had no stamp of the kernel and count until the plant saw them\n", n)
+	}
+	if taken && (loaded.collections < leastGCs || len(loaded.took) < leastEvents || len(idle.took) < leastEvents) {
 		return figure.Failed(w, name, fmt.Errorf("%d and %d events, %d collections: too few", len(loaded.took), len(idle.took), loaded.collections))
 	}
 	return holds

@@ -18,10 +18,10 @@ const (
 	tags         = 1000
 )
 
-// fill makes a journal of JournalBytes in dir, as a long outage leaves it: in
+// fill makes a journal of at least size bytes in dir, as a long outage leaves it: in
 // an earlier epoch, nothing of it confirmed. Values, times and sources are
 // noise, so that a record is as long as it gets and few of them do.
-func fill(dir, gateway, destination string) (records uint64, err error) {
+func fill(dir, gateway, destination string, size int64) (records uint64, err error) {
 	j, err := journal.Open(journal.Options{
 		Dir: dir, Gateway: gateway, MaxBytes: maxJournal, MustConfirm: []string{destination},
 		Now: clock.Now, Boot: clock.BootID(), Version: "bench",
@@ -36,7 +36,7 @@ func fill(dir, gateway, destination string) (records uint64, err error) {
 	}
 	err = j.Append(journal.Batch{Events: []wire.Event{{Kind: uint32(ring.TagTable), At: clock.Now(), Table: table}}})
 	batch := make([]tag.Reading, chunk)
-	for err == nil && j.Stat().Bytes < JournalBytes {
+	for err == nil && j.Stat().Bytes < size {
 		at := clock.Now()
 		for i := range batch {
 			v, _ := tag.Float64Value(noise.NormFloat64())

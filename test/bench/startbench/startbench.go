@@ -56,7 +56,7 @@ func Run(w io.Writer) bool {
 	if err := os.RemoveAll(dir); err != nil {
 		return figure.Failed(w, name, err)
 	}
-	records, err := fill(dir, rig.Gateway, destination)
+	records, err := fill(dir, rig.Gateway, destination, JournalBytes)
 	if err != nil {
 		return figure.Failed(w, name, fmt.Errorf("fill journal: %w", err))
 	}
