@@ -3,10 +3,9 @@
 // decider and keeper together, for Steady, after Settle.
 //
 // rss.demo_mb is the anonymous proportional share of both processes, the
-// largest of all samples; the sum is of one instant. Processor time and bytes
-// written are the kernel's books over the same stretch. Transactions of the
-// journal are counted by its own account (two fdatasync each, bbolt's data and
-// its meta page), and are what wears a card out.
+// largest of all samples; the sum is of one instant. Processor time and the
+// bytes that go to the disk, which are what wears a card out, are the kernel's
+// books over the same stretch; records are the heads of the journal's streams.
 //
 // Imports: agent/operate, test/bench/figure, test/bench/stand, test/rig.
 package demobench
