@@ -190,10 +190,34 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 		v.Reaction = max(v.Reaction, ms(outs[i].Worst))
 	}
 	v.Keeper = operate.KeeperOf(g.p.keep)
+	v.Keeper.Texts = conditionTexts(plan, v.Keeper.Conditions)
 	for i := range s.Log {
 		v.Log = append(v.Log, operate.EventOf(&s.Log[i], names))
 	}
+	v.Units(channelUnits(plan))
 	return v, nil
+}
+
+// conditionTexts returns the words of those conditions that the plan knows.
+func conditionTexts(p *config.Plan, codes []string) []operate.Condition {
+	var out []operate.Condition
+	for _, code := range codes {
+		if id, ok := p.Conditions[code]; ok {
+			out = append(out, operate.Condition{Code: code, Text: operate.TextOf(p.Tags[id].Text)})
+		}
+	}
+	return out
+}
+
+// channelUnits returns the units of the interlocks' channels by their names.
+func channelUnits(p *config.Plan) map[string]string {
+	units := map[string]string{}
+	for i := range p.Rules.Interlocks {
+		for _, c := range p.Rules.Interlocks[i].Channels {
+			units[c.Name] = p.Tags[c.Cond.Tag].Unit
+		}
+	}
+	return units
 }
 
 func linkOf(l *config.Link, s scan.Stats, now tag.Stamp) operate.Link {

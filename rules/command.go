@@ -1,6 +1,10 @@
 package rules
 
-import "davy/drivers/tag"
+import (
+	"strings"
+
+	"davy/drivers/tag"
+)
 
 // Do is a Step and then a person's command. A command that is refused
 // (*RefusedError) changes nothing, and out is empty but for Next: what the
@@ -19,7 +23,7 @@ func (e *Engine) Do(in *Input, c Command, out *Outcome) error {
 }
 
 func (e *Engine) do(c Command, now tag.Stamp) error {
-	refused := func(code string) error {
+	refused := func(code string) *RefusedError {
 		return &RefusedError{Code: code, Rule: c.Rule, Args: map[string]any{"rule": c.Rule}}
 	}
 	f, known := e.names[c.Rule]
@@ -46,10 +50,23 @@ func (e *Engine) do(c Command, now tag.Stamp) error {
 	default:
 		code = e.resetTrip(i, c, now)
 	}
-	if code != "" {
-		return refused(code)
+	if code == "" {
+		return nil
 	}
-	return nil
+	err := refused(code)
+	if code == "still-standing" && f.kind() != refAlarm {
+		err.Args["channels"] = e.standing(i)
+	}
+	return err
+}
+
+// standing names the channels whose votes stand: "nh3-1.gas, nh3-2.gas".
+func (e *Engine) standing(i int) string {
+	var names []string
+	for _, v := range e.votes(i) {
+		names = append(names, v.Channel)
+	}
+	return strings.Join(names, ", ")
 }
 
 func (e *Engine) ack(i int, c Command, now tag.Stamp) (code string) {

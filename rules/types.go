@@ -257,7 +257,7 @@ type Command struct {
 type RefusedError struct {
 	Code string
 	Rule string
-	Args map[string]any
+	Args map[string]any // rule; of still-standing of an interlock also channels, the names of those whose votes stand
 }
 
 func (e *RefusedError) Error() string { return "refused " + e.Rule + ": " + e.Code }

@@ -41,7 +41,7 @@ var Conditions = []Condition{
 	{"plan.tests-red", OfAgent, rules.Medium, 0},
 	{"clock.unsynchronised", OfAgent, rules.Low, 10 * time.Minute},
 	{"outputs.disarmed", OfAgent, rules.Medium, 0},
-	{"control.slow", OfAgent, rules.High, 5 * time.Second},
+	{"control.slow", OfAgent, rules.High, 0},
 	{"journal.nearly-full", OfAgent, rules.Medium, 10 * time.Second},
 	{"journal.damaged", OfAgent, rules.High, 0},
 	{"link.*.silent", OfLink, rules.High, 10 * time.Second},

@@ -128,7 +128,14 @@ func (e *Error) In(l i18n.Lang) string {
 	for k, v := range e.Args {
 		args[k] = v
 	}
-	return l.Text(e.Code, args)
+	key := e.Code
+	if channels, ok := args["channels"]; ok && key == "refused.still-standing" { // of an interlock
+		key += ".interlock"
+		if channels != "" {
+			key += "-channels"
+		}
+	}
+	return l.Text(key, args)
 }
 
 // Errors of a Client.

@@ -67,9 +67,10 @@ func (p Paper) Status(w io.Writer, v *View) error {
 func (p Paper) Alarms(w io.Writer, v *View) error {
 	g := p.page(v)
 	g.warnings()
+	warned := g.b.Len()
 	g.trips()
 	g.alarms()
-	if g.b.Len() == 0 {
+	if g.b.Len() == warned {
 		g.line(g.say("operate.quiet", nil))
 	}
 	return g.to(w)
@@ -230,7 +231,7 @@ func (p *page) trips() {
 func (p *page) vote(v *Vote) string {
 	s := p.say("operate.vote."+string(v.Reason), i18n.Args{"channel": v.Channel})
 	if v.Reason == VoteProcess && v.Value != nil {
-		s += " " + figure(*v.Value)
+		s += " " + amount(*v.Value, v.Unit)
 	}
 	if v.Last {
 		s += " " + p.say("operate.vote.last", nil)
@@ -283,11 +284,9 @@ func (p *page) why(a *Alarm) string {
 	case a.Agent, a.NotWatched, a.Value == nil:
 		return ""
 	case a.Limit == nil:
-		return strings.TrimSpace(figure(*a.Value) + " " + a.Unit)
+		return amount(*a.Value, a.Unit)
 	}
-	return p.say("operate.value-limit", i18n.Args{
-		"value": figure(*a.Value), "limit": strings.TrimSpace(figure(*a.Limit) + " " + a.Unit),
-	})
+	return p.say("operate.value-limit", i18n.Args{"value": amount(*a.Value, a.Unit), "limit": amount(*a.Limit, a.Unit)})
 }
 
 // interlocks prints those that are not tripped.
@@ -391,9 +390,20 @@ func (p *page) keeper() {
 		rows = append(rows, []string{u.Name, state, last, p.say("operate.backlog", i18n.Args{"n": u.Backlog}), u.Error})
 	}
 	p.table("  ", rows)
-	for _, c := range k.Conditions {
-		p.line("  ! " + c)
+	for _, code := range k.Conditions {
+		p.line("  ! " + p.condition(code))
 	}
+}
+
+// condition says a condition of the keeper's; one that nobody gave words to is
+// shown by its code.
+func (p *page) condition(code string) string {
+	texts := p.v.Keeper.Texts
+	i := slices.IndexFunc(texts, func(c Condition) bool { return c.Code == code })
+	if i < 0 {
+		return code
+	}
+	return cmp.Or(texts[i].Text.In(p.Lang), code)
 }
 
 // event says what happened.
@@ -414,12 +424,15 @@ func (p *page) eventMore(e *Event) string {
 	if e.Priority != "" {
 		parts = append(parts, p.say("operate.priority."+string(e.Priority), nil))
 	}
-	if e.Value != nil {
+	switch {
+	case e.Kind == "agent-started":
+		parts = append(parts, p.down(e.Value))
+	case e.Value != nil:
 		unit := e.Unit
 		if e.Kind == "clock-stepped" {
 			unit = "s"
 		}
-		value := strings.TrimSpace(figure(*e.Value) + " " + unit)
+		value := amount(*e.Value, unit)
 		if e.Tag != "" {
 			value = e.Tag + " = " + value
 		}
@@ -441,11 +454,43 @@ func (p *page) eventMore(e *Event) string {
 	if e.Note != "" {
 		note := e.Note
 		if e.Kind == "command-refused" && i18n.Has("refused."+note) {
-			note = p.say("refused."+note, i18n.Args{"rule": e.Rule})
+			refused := &Error{Code: "refused." + note, Args: map[string]any{"rule": e.Rule}}
+			if p.interlock(e.Rule) {
+				refused.Args["channels"] = ""
+			}
+			note = refused.In(p.Lang)
 		}
 		parts = append(parts, note)
 	}
 	return strings.Join(parts, p.say("operate.comma", nil))
+}
+
+// interlock reports whether a rule is an interlock.
+func (p *page) interlock(rule string) bool {
+	return slices.ContainsFunc(p.v.Interlocks, func(i Interlock) bool { return i.Name == rule })
+}
+
+// down says for how many seconds nobody decided before a start: 0 is a plan
+// that took over from another, none or less that nobody knows.
+func (p *page) down(secs *float64) string {
+	switch {
+	case secs == nil || *secs < 0:
+		return p.say("operate.down-unknown", nil)
+	case *secs == 0:
+		return p.say("operate.down-none", nil)
+	}
+	d, n := seconds(*secs), ""
+	switch {
+	case d < time.Millisecond:
+		n = p.say("operate.span.ms", i18n.Args{"n": "<1"})
+	case d < time.Second:
+		n = p.say("operate.span.ms", i18n.Args{"n": d.Milliseconds()})
+	case d < time.Minute:
+		n = p.say("operate.span.s", i18n.Args{"n": strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'g', 3, 64)})
+	default:
+		n = p.span(d)
+	}
+	return p.say("operate.down", i18n.Args{"time": n})
 }
 
 // ago says how long before the View something was.
@@ -477,6 +522,9 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // figure prints a number as people read it: six figures at most, no exponent
 // where none is needed.
 func figure(f float64) string { return strconv.FormatFloat(f, 'g', 6, 64) }
+
+// amount is a figure with its unit, where that is known.
+func amount(f float64, unit string) string { return strings.TrimSpace(figure(f) + " " + unit) }
 
 // mark is an occurrence as `davy ack` takes it.
 func mark(n uint64) string { return "#" + strconv.FormatUint(n, 10) }

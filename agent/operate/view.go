@@ -49,6 +49,22 @@ func (t Text) In(l i18n.Lang) string {
 	return t.En
 }
 
+// Units gives every vote the unit of its channel; one that of does not hold
+// has none.
+func (v *View) Units(of map[string]string) {
+	give := func(votes []Vote) {
+		for i := range votes {
+			votes[i].Unit = of[votes[i].Channel]
+		}
+	}
+	for i := range v.Interlocks {
+		give(v.Interlocks[i].Votes)
+	}
+	for i := range v.Log {
+		give(v.Log[i].Votes)
+	}
+}
+
 // Gateway says which one.
 type Gateway struct {
 	ID       string `json:"id"`
@@ -209,6 +225,7 @@ type Vote struct {
 	Since   time.Time  `json:"since,omitzero"`
 	Quality string     `json:"quality"` // good, uncertain, bad
 	Value   *float64   `json:"value,omitempty"`
+	Unit    string     `json:"unit,omitempty"` // see View.Units
 	Last    bool       `json:"last,omitempty"` // it completed the trip
 }
 
@@ -253,8 +270,15 @@ type Keeper struct {
 	MaxBytes   int64       `json:"max_bytes"`
 	Events     int         `json:"events_waiting"`   // in the decider, not yet durable
 	Readings   int         `json:"readings_waiting"` // in the decider, not yet sent
-	Conditions []string    `json:"conditions,omitempty"`
+	Conditions []string    `json:"conditions,omitempty"` // that stand, by code
+	Texts      []Condition `json:"condition_texts,omitempty"`
 	Uplinks    []Uplink    `json:"uplinks,omitempty"`
+}
+
+// Condition is one of the agent's own conditions in words.
+type Condition struct {
+	Code string `json:"code"` // as in Keeper.Conditions
+	Text Text   `json:"text"`
 }
 
 // Head is how far a stream is.

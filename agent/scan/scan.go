@@ -239,6 +239,7 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 		}
 		if wasSilent && !w.silent.Load() { // the link is back: ask everything now
 			clear(w.failed)
+			w.problem.Store(new(string))
 			for i := range due {
 				due[i] = w.Now().Mono
 			}

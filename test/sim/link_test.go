@@ -93,7 +93,7 @@ func TestASilentLinkIsAnAlarmAndComesBackWhole(t *testing.T) {
 		b.io.Behave(sim.Behaviour{})
 		b.after(6 * time.Second)
 		s = b.workers[1].Stats()
-		if a := b.alarm("link.io.silent"); a.State != rules.ReturnedUnacked || s.Silent {
+		if a := b.alarm("link.io.silent"); a.State != rules.ReturnedUnacked || s.Silent || s.Problem != "" {
 			t.Errorf("back: alarm %v, %+v", a.State, s)
 		}
 		for i, r := range b.view().Image {
@@ -150,6 +150,9 @@ func TestALoopThatStandsStill(t *testing.T) {
 		}
 		if v := b.view(); v.Longest < 30*time.Second {
 			t.Errorf("longest time between two turns %v", v.Longest)
+		}
+		if b.count(rules.AlarmRaised, "control.slow") != 1 || b.alarm("control.slow").State != rules.ReturnedUnacked {
+			t.Errorf("slow control: %v", b.alarm("control.slow").State)
 		}
 		// The leak came and went meanwhile: the readings that were taken then
 		// are judged, in their order.
