@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -27,6 +28,22 @@ func lockSet(m, n int, change func(*Interlock)) Set {
 }
 
 func manual(l *Interlock) { l.ManualReset = true }
+
+// A refused reset says which channels hold the interlock.
+func TestRefusedResetNamesTheChannels(t *testing.T) {
+	r := play(t, lockSet(2, 3, manual), `
+		0s a=1 b=1 c=1 => armed L
+		1s a=100
+		2s b=100 => tripped L#1 first=a votes=a,b; demand fan by L
+		3s a=1 c=bad
+		13s => degraded L c!bad`)
+	in := Input{Now: rigStamp(13 * s), Image: r.img.Readings()}
+	err := r.e.Do(&in, Command{Verb: Reset, Rule: "L", Occurrence: 1}, &r.out)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Code != "still-standing" || refused.Args["rule"] != "L" || refused.Args["channels"] != "b, c" {
+		t.Errorf("got %+v", refused)
+	}
+}
 
 func TestInterlock(t *testing.T) {
 	bad := func(p BadPolicy, more ...func(*Interlock)) func(*Interlock) {

@@ -74,6 +74,9 @@ func Save(dir string, a *Acceptance) error {
 	return WriteFile(filepath.Join(dir, current), raw, 0o600)
 }
 
+// Files are the names in the state directory.
+var Files = []string{current, previous}
+
 // Revert makes a, which Save replaced a moment ago, the accepted site again.
 func Revert(dir string, a *Acceptance) error {
 	raw, err := json.MarshalIndent(a, "", " ")
@@ -87,7 +90,7 @@ func Revert(dir string, a *Acceptance) error {
 // passed over to find it. The error is ErrNone where there is none at all.
 func Load(dir string) (a *Acceptance, damaged bool, err error) {
 	var cause error // of the first
-	for _, name := range []string{current, previous} {
+	for _, name := range Files {
 		raw, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

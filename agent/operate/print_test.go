@@ -55,7 +55,7 @@ func night() *View {
 		{Channel: "nh3-3.gas", Reason: rules.VoteBad, Since: stamp("2026-03-02 02:50:00"), Quality: tag.BadNoComm},
 		{Channel: "nh3-1.gas", Reason: rules.VoteProcess, Since: stamp("2026-03-02 03:00:01"), Quality: tag.GoodQuality, Value: f32(152.3), Last: true},
 	}
-	return &View{
+	v := &View{
 		Gateway: Gateway{ID: "JY-0231-GW1", Name: Text{"江阴冷库三号", "Jiangyin cold store 3"}, TimeZone: "Asia/Shanghai"},
 		Version: "0.1.0", At: at("2026-03-02 03:12:45"), Since: at("2026-02-20 01:00:00"),
 		Plan: Plan{Hash: "8f14e45fceea167a5a36dedd4bea2543", Differs: true}, Turns: 1234567, Longest: 12.5, Reaction: 3.25,
@@ -88,7 +88,8 @@ func night() *View {
 		Keeper: Keeper{
 			State: KeeperRunning, Epoch: "00112233445566778899aabbccddeeff", Backlog: 1250, Bytes: 1_234_567_890, MaxBytes: 4_000_000_000,
 			Heads:      []Head{{"event", 120, 100, 20}, {"reading", 991230, 990000, 1230}},
-			Conditions: []string{"uplink.regulator.offline"},
+			Conditions: []string{"uplink.regulator.offline", "journal.new"},
+			Texts:      []Condition{{"uplink.regulator.offline", Text{"上传 regulator 离线", "Uplink regulator is offline"}}},
 			Uplinks: []Uplink{
 				{Name: "regulator", LastReceipt: at("2026-03-02 01:01:00"), Backlog: 1250, Error: "connection refused"},
 				{Name: "scada", Connected: true},
@@ -105,6 +106,8 @@ func night() *View {
 			event(ring.Event{Serial: 8, Event: rules.Event{Kind: rules.Kind(200), At: stamp("2026-03-02 03:04:00"), Rule: "new"}}),
 		},
 	}
+	v.Units(map[string]string{"nh3-1.gas": "ppm", "nh3-3.gas": "ppm"})
+	return v
 }
 
 func golden(t *testing.T, name, got string) {
@@ -160,6 +163,65 @@ func TestPaper(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A warning alone does not say that nothing is tripped and nothing in alarm.
+func TestAlarmsSayThatThereAreNone(t *testing.T) {
+	v := &View{Armed: true, Latch: Latch{Durable: true}, Keeper: Keeper{State: KeeperRunning}}
+	for l, want := range map[i18n.Lang]string{
+		i18n.Zh: "! 时钟未同步: 时间可能有误\n无跳车，无报警\n",
+		i18n.En: "! the clock is not synchronised: times may be wrong\nno trips, no alarms\n",
+	} {
+		var b bytes.Buffer
+		if err := (Paper{Lang: l, Zone: zone}).Alarms(&b, v); err != nil || b.String() != want {
+			t.Errorf("got\n%s%v", b.String(), err)
+		}
+	}
+}
+
+// A start says how long nobody decided, in words and with a unit.
+func TestLogDown(t *testing.T) {
+	f := func(secs tag.Value, zh, en string) {
+		t.Helper()
+		e := ring.Event{Event: rules.Event{Kind: ring.AgentStarted, At: stamp("2026-03-02 03:00:00"), Value: secs}}
+		v := &View{Log: []Event{EventOf(&e, names)}}
+		for l, want := range map[i18n.Lang]string{i18n.Zh: "davy 启动  " + zh, i18n.En: "davy started  " + en} {
+			var b bytes.Buffer
+			if err := (Paper{Lang: l, Zone: zone}).Log(&b, v); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(b.String(), want+"\n") {
+				t.Errorf("%s: got %s", secs, b.String())
+			}
+		}
+	}
+	f(tag.Value{}, "停机时长未知", "down time unknown")
+	f(f32(-1), "停机时长未知", "down time unknown")
+	f(f32(0), "由上一组态无间断接替", "taken over from the plan before without a pause")
+	f(f32(7.4e-05), "此前 <1 毫秒无人判断", "nobody decided for <1 ms")
+	f(f32(0.25), "此前 250 毫秒无人判断", "nobody decided for 250 ms")
+	f(f32(3.2), "此前 3.2 秒无人判断", "nobody decided for 3.2 s")
+	f(f32(59.96), "此前 60 秒无人判断", "nobody decided for 60 s")
+	f(f32(7500), "此前 2 小时 5 分钟无人判断", "nobody decided for 2 h 5 min")
+}
+
+// A refused reset of an interlock says what holds it, not that an alarm stands.
+func TestLogStillStanding(t *testing.T) {
+	v := night()
+	v.Log = v.Log[5:6]
+	v.Log[0].Note = "still-standing"
+	f := func(rule, zh, en string) {
+		t.Helper()
+		v.Log[0].Rule = rule
+		for l, want := range map[i18n.Lang]string{i18n.Zh: zh, i18n.En: en} {
+			var b bytes.Buffer
+			if err := (Paper{Lang: l, Zone: zone}).Log(&b, v); err != nil || !strings.HasSuffix(b.String(), want+"\n") {
+				t.Errorf("got %s%v", b.String(), err)
+			}
+		}
+	}
+	f("NH3-150", "，NH3-150 还不能复位: 仍有通道达到跳车条件或为坏值", ", NH3-150 cannot be reset yet: a channel still meets its trip condition, or is bad")
+	f("nh3-1.l2", "，nh3-1.l2 仍然存在", ", nh3-1.l2 still stands")
 }
 
 // The command for a log asks for its last events.

@@ -136,10 +136,20 @@ func TestShowAndCommand(t *testing.T) {
 		t.Errorf("did %+v, want %+v", a.did, cmd)
 	}
 
-	a.refusal = &rules.RefusedError{Code: "still-standing", Rule: "NH3-150", Args: map[string]any{"rule": "NH3-150"}}
-	_, err = c.Do(t.Context(), Command{Do: Reset, Rule: "NH3-150", Occurrence: 3})
 	var refused *Error
-	if !errors.As(err, &refused) || refused.In(i18n.En) != "NH3-150 still stands" || refused.In(i18n.Zh) != "NH3-150 仍然存在" {
+	for _, r := range []struct{ channels, zh, en string }{
+		{"nh3-1.gas, nh3-3.gas", "NH3-150 还不能复位: 仍达到跳车条件或为坏值的通道: nh3-1.gas, nh3-3.gas", "NH3-150 cannot be reset yet: still meets its trip condition, or is bad: nh3-1.gas, nh3-3.gas"},
+		{"", "NH3-150 还不能复位: 仍有通道达到跳车条件或为坏值", "NH3-150 cannot be reset yet: a channel still meets its trip condition, or is bad"},
+	} {
+		a.refusal = &rules.RefusedError{Code: "still-standing", Rule: "NH3-150", Args: map[string]any{"rule": "NH3-150", "channels": r.channels}}
+		_, err = c.Do(t.Context(), Command{Do: Reset, Rule: "NH3-150", Occurrence: 3})
+		if !errors.As(err, &refused) || refused.Code != "refused.still-standing" || refused.In(i18n.Zh) != r.zh || refused.In(i18n.En) != r.en {
+			t.Errorf("refused: %v", err)
+		}
+	}
+	a.refusal = &rules.RefusedError{Code: "still-standing", Rule: "nh3-1.l2", Args: map[string]any{"rule": "nh3-1.l2"}}
+	_, err = c.Do(t.Context(), Command{Do: Reset, Rule: "nh3-1.l2", Occurrence: 3})
+	if !errors.As(err, &refused) || refused.In(i18n.En) != "nh3-1.l2 still stands" || refused.In(i18n.Zh) != "nh3-1.l2 仍然存在" {
 		t.Errorf("refused: %v", err)
 	}
 	a.refusal = errors.New("disk on fire")

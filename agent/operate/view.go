@@ -268,8 +268,8 @@ type Keeper struct {
 	Backlog    uint64      `json:"backlog"` // records without receipt, all streams
 	Bytes      int64       `json:"bytes"`
 	MaxBytes   int64       `json:"max_bytes"`
-	Events     int         `json:"events_waiting"`   // in the decider, not yet durable
-	Readings   int         `json:"readings_waiting"` // in the decider, not yet sent
+	Events     int         `json:"events_waiting"`       // in the decider, not yet durable
+	Readings   int         `json:"readings_waiting"`     // in the decider, not yet sent
 	Conditions []string    `json:"conditions,omitempty"` // that stand, by code
 	Texts      []Condition `json:"condition_texts,omitempty"`
 	Uplinks    []Uplink    `json:"uplinks,omitempty"`

@@ -8,8 +8,8 @@
 //     the demand stands and the read-back says otherwise, it is written again.
 //   - released: it is written to its idle state once, and then left alone: a
 //     fan that a person starts by hand is not fought.
-//   - never demanded since the start: `after_restart` decides; "as it was"
-//     writes nothing.
+//   - never demanded since the start: `after_restart` decides, written once and
+//     then left alone; "as it was" writes nothing.
 //
 // A write that was not confirmed is unknown: the read-back decides, and since
 // all outputs here are level-type, repeating it is safe. Disarmed, nothing is
@@ -390,6 +390,9 @@ func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
 			s.notUntil = done + int64(Repeat)
 			if w == idle {
 				s.since = 0
+			}
+			if s.restart { // what after_restart says is done once; no demand holds it
+				s.want, s.restart, s.since = leave, false, 0
 			}
 		}
 		if cause != 0 && s.cause == cause {

@@ -130,6 +130,63 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// A name that nobody enrolled is misspelt: no command says that nothing is wrong with it.
+func TestUnknownGateway(t *testing.T) {
+	t.Setenv("LC_ALL", "C")
+	dir := fill(t)
+	for lang, want := range map[string][2]string{
+		"zh": {"davy-receiver: 错误: " + dir + " 中没有登记网关“GW-7”\n", "davy-receiver gateways"},
+		"en": {"davy-receiver: error: no gateway \"GW-7\" is enrolled in " + dir + "\n", "davy-receiver gateways"},
+	} {
+		for _, command := range []string{"alarms", "gaps", "totals", "export"} {
+			for _, more := range [][]string{nil, {"--json"}} {
+				code, out, errs := call(t, append([]string{command, "GW-7", "--db", dir, "--lang", lang}, more...)...)
+				if code != 1 || out != "" || !strings.HasPrefix(errs, want[0]) || !strings.Contains(errs, want[1]) {
+					t.Errorf("%s %s: exit %d: %s%s", command, more, code, out, errs)
+				}
+			}
+		}
+	}
+}
+
+// Of a gateway that was never heard from nothing is known, and that is said.
+func TestNeverHeard(t *testing.T) {
+	t.Setenv("LC_ALL", "C")
+	dir := filepath.Join(t.TempDir(), "db")
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	print := evidence.Fingerprint(key.Public().(ed25519.PublicKey))
+	if code, _, errs := call(t, "enroll", "GW-9", print, "--db", dir); code != 0 {
+		t.Fatal(errs)
+	}
+	for lang, want := range map[string]string{
+		"zh": "GW-9：从未收到过报文；它有哪些记录无从得知\n",
+		"en": "GW-9: never heard from; what it may have recorded is not known\n",
+	} {
+		for _, args := range [][]string{{"gaps"}, {"gaps", "GW-9"}} {
+			if code, out, _ := call(t, append(args, "--db", dir, "--lang", lang)...); code != 0 || out != want {
+				t.Errorf("%q: exit %d: %s", args, code, out)
+			}
+			if code, out, _ := call(t, append(args, "--check", "--db", dir, "--lang", lang)...); code != 1 || out != want {
+				t.Errorf("%q --check: exit %d: %s", args, code, out)
+			}
+		}
+		_, out, _ := call(t, "gateways", "--db", dir, "--lang", lang)
+		if f := strings.Fields(strings.Split(out, "\n")[1]); len(f) != 6 || f[2] != "-" || f[3] != "-" || f[4] != "-" {
+			t.Errorf("%s", out)
+		}
+	}
+	code, out, _ := call(t, "gaps", "--check", "--json", "--db", dir)
+	var gaps struct {
+		Silent []string `json:"never_heard"`
+	}
+	if err := json.Unmarshal([]byte(out), &gaps); err != nil || code != 1 || len(gaps.Silent) != 1 || gaps.Silent[0] != "GW-9" {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if _, out, _ := call(t, "gaps", "--json", "--db", fill(t)); !strings.Contains(out, `"never_heard": []`) {
+		t.Errorf("one that was heard: %s", out)
+	}
+}
+
 func TestTotalsJSON(t *testing.T) {
 	dir := fill(t)
 	_, out, _ := call(t, "totals", "--json", "--db", dir, "--after", "1")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,21 @@ func openStore(c *cli.Call, make bool) (*store.Store, error) {
 		return nil, &cli.Error{Exit: cli.Failed, Key: "davy-receiver.no-db", Args: i18n.Args{"dir": dir}, Hint: "davy-receiver.no-db.hint"}
 	}
 	return st, err
+}
+
+// chosen returns the gateways that a command is about: the one that is named,
+// or all that are enrolled. A name that nobody enrolled is an error: it is
+// misspelt, and "nothing found" would be a false answer.
+func chosen(ctx context.Context, c *cli.Call, st *store.Store) ([]store.Gateway, error) {
+	all, err := st.Gateways(ctx)
+	if err != nil || len(c.Args) == 0 {
+		return all, err
+	}
+	i := slices.IndexFunc(all, func(g store.Gateway) bool { return g.ID == c.Args[0] })
+	if i < 0 {
+		return nil, &cli.Error{Exit: cli.Failed, Key: "davy-receiver.no-gateway", Args: i18n.Args{"id": c.Args[0], "dir": c.Flag("db")}, Hint: "davy-receiver.no-gateway.hint"}
+	}
+	return all[i : i+1], nil
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -170,10 +186,12 @@ func gateways(ctx context.Context, c *cli.Call) error {
 	}
 	rows := [][]string{head(c.Lang, "gateway", "fingerprint", "heard", "outputs", "clock", "receipts")}
 	for _, g := range lines {
-		rows = append(rows, []string{
-			g.ID, g.Fingerprint, when(g.Heard), c.Lang.Text(pick(g.Armed, "davy-receiver.armed", "davy-receiver.disarmed"), nil),
-			c.Lang.Text(pick(g.Clock, "davy-receiver.trusted", "davy-receiver.untrusted"), nil), fmt.Sprint(g.Receipts),
-		})
+		outputs, clock := "-", "-" // nobody knows before it was heard
+		if g.Heard != 0 {
+			outputs = c.Lang.Text(pick(g.Armed, "davy-receiver.armed", "davy-receiver.disarmed"), nil)
+			clock = c.Lang.Text(pick(g.Clock, "davy-receiver.trusted", "davy-receiver.untrusted"), nil)
+		}
+		rows = append(rows, []string{g.ID, g.Fingerprint, when(g.Heard), outputs, clock, fmt.Sprint(g.Receipts)})
 	}
 	table(c.Out, rows)
 	for _, v := range strangers {
@@ -196,16 +214,26 @@ func gaps(ctx context.Context, c *cli.Call) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	about, err := chosen(ctx, c, st)
+	if err != nil {
+		return err
+	}
 	gateway := ""
 	if len(c.Args) > 0 {
 		gateway = c.Args[0]
+	}
+	silent := []string{}
+	for _, g := range about {
+		if g.Heard == 0 {
+			silent = append(silent, g.ID)
+		}
 	}
 	missing, forks, losses := []store.Stretch{}, []store.Fork{}, []store.Loss{}
 	chains, err := st.Chains(ctx, gateway)
 	if err != nil {
 		return err
 	}
-	bad := false
+	bad := len(silent) > 0
 	for _, ch := range chains {
 		m, err := st.Missing(ctx, ch)
 		if err != nil {
@@ -229,13 +257,20 @@ func gaps(ctx context.Context, c *cli.Call) error {
 	bad = bad || len(forks) > 0 || len(losses) > 0
 	switch {
 	case c.JSON:
-		if err := printJSON(c.Out, map[string]any{"missing": missing, "forks": forks, "losses": losses}); err != nil {
+		if err := printJSON(c.Out, map[string]any{"missing": missing, "forks": forks, "losses": losses, "never_heard": silent}); err != nil {
 			return err
 		}
-	case len(missing)+len(forks)+len(losses) == 0:
-		c.Say("davy-receiver.no-gaps", nil)
-	default:
+	case len(missing)+len(forks)+len(losses) > 0:
 		sayGaps(c, missing, forks, losses)
+	case len(silent) < len(about):
+		c.Say("davy-receiver.no-gaps", nil)
+	case len(about) == 0:
+		c.Say("davy-receiver.no-gateways", nil)
+	}
+	if !c.JSON {
+		for _, id := range silent {
+			c.Say("davy-receiver.never-heard", i18n.Args{"gateway": id})
+		}
 	}
 	if bad && c.Set("check") {
 		return cli.Quiet(cli.Failed)
@@ -273,6 +308,9 @@ func export(ctx context.Context, c *cli.Call) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	if _, err := chosen(ctx, c, st); err != nil {
+		return err
+	}
 	d, err := st.Digest(ctx, c.Args[0])
 	if err != nil {
 		return err

@@ -58,15 +58,12 @@ func totals(ctx context.Context, c *cli.Call) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	all, err := st.Gateways(ctx)
+	all, err := chosen(ctx, c, st)
 	if err != nil {
 		return err
 	}
 	lines := []*gatewayTotals{}
 	for _, g := range all {
-		if len(c.Args) > 0 && c.Args[0] != g.ID {
-			continue
-		}
 		t, err := totalsOf(ctx, st, g.ID, pause, after)
 		if err != nil {
 			return fmt.Errorf("totals %s: %w", g.ID, err)
@@ -217,15 +214,12 @@ func alarms(ctx context.Context, c *cli.Call) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	all, err := st.Gateways(ctx)
+	all, err := chosen(ctx, c, st)
 	if err != nil {
 		return err
 	}
 	list := []*occurrence{}
 	for _, g := range all {
-		if len(c.Args) > 0 && c.Args[0] != g.ID {
-			continue
-		}
 		o, err := occurrences(ctx, st, g.ID)
 		if err != nil {
 			return err

@@ -33,15 +33,9 @@ func apply(c *cli.Call) error {
 	if err := shortEnough(c); err != nil {
 		return err
 	}
-	bundle, plan, problems, err := site(c, c.Args[0])
+	bundle, plan, err := compiled(c, "davy.apply.problems")
 	if err != nil {
 		return err
-	}
-	if err := problems.Write(c.Err, c.Lang, bundle); err != nil {
-		return err
-	}
-	if plan == nil {
-		return wrongSite("davy.apply.problems", c.Args[0], problems)
 	}
 	report := agent.RunStories(plan)
 	writeStories(c, report, true)
@@ -89,6 +83,9 @@ func apply(c *cli.Call) error {
 		Version: version, Verdict: fmt.Sprintf("passed %d", len(plan.Stories)),
 	}
 	if err := accept.Save(state, a); err != nil {
+		return err
+	}
+	if err := giveToOwner(state); err != nil {
 		return err
 	}
 	return live(c, a, allowed)

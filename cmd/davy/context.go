@@ -38,7 +38,7 @@ func person() string {
 	return name
 }
 
-// site reads and compiles a site directory; problems are printed, in full.
+// site reads and compiles a site directory; its problems are the caller's to print.
 func site(c *cli.Call, dir string) (*config.Bundle, *config.Plan, config.Problems, error) {
 	abs, err := filepath.Abs(dir)
 	if err == nil {
@@ -58,6 +58,22 @@ func site(c *cli.Call, dir string) (*config.Bundle, *config.Plan, config.Problem
 		problems = problems.Join(more)
 	}
 	return bundle, plan, problems, nil
+}
+
+// compiled reads and compiles the site of the first argument and prints its
+// problems; without a plan there is an error, in the words of key.
+func compiled(c *cli.Call, key string) (*config.Bundle, *config.Plan, error) {
+	bundle, plan, problems, err := site(c, c.Args[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := problems.Write(c.Err, c.Lang, bundle); err != nil {
+		return nil, nil, err
+	}
+	if plan == nil {
+		return nil, nil, wrongSite(key, c.Args[0], problems)
+	}
+	return bundle, plan, nil
 }
 
 // wrongSite says in one line what became of a site with problems that were

@@ -121,6 +121,9 @@ func keys(c *cli.Call) error {
 	if err == nil {
 		key, err = evidence.LoadOrCreateKey(keyDir(c.Flag("state")))
 	}
+	if err == nil {
+		err = giveToOwner(c.Flag("state"))
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.state", Args: i18n.Args{"state": c.Flag("state")}, Cause: err, Hint: "davy.hint.state"}
 	}

@@ -9,15 +9,9 @@ import (
 
 // test runs the stories that stand with the rules.
 func test(c *cli.Call) error {
-	bundle, plan, problems, err := site(c, c.Args[0])
+	_, plan, err := compiled(c, "davy.check.problems")
 	if err != nil {
 		return err
-	}
-	if err := problems.Write(c.Err, c.Lang, bundle); err != nil {
-		return err
-	}
-	if plan == nil {
-		return wrongSite("davy.check.problems", c.Args[0], problems)
 	}
 	report := agent.RunStories(plan)
 	writeStories(c, report, false)

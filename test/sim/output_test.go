@@ -96,6 +96,11 @@ func TestAfterRestart(t *testing.T) {
 				if len(w) != len(c.want) || len(w) == 1 && w[0].on != c.want[0] {
 					t.Errorf("writes of the start: %v, want %v", w, c.want)
 				}
+				b.io.Set("fan", tag.BoolValue(!c.before)) // by hand
+				b.after(10 * time.Second)
+				if n := len(b.written()); n != len(c.want) {
+					t.Errorf("a hand was fought after the start: %v", b.written())
+				}
 			})
 		})
 	}

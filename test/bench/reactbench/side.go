@@ -34,7 +34,7 @@ const (
 	Load       = stations * each       // tags
 	backlog    = 1_000_000             // readings that lie ready before a loaded run, at least
 	chunk      = 20_000                // readings of one transaction that makes them
-	frequentGC = "GOGC=3"              // of the loaded side's processes
+	frequentGC = "GOGC=1"              // of the loaded side's processes
 	gcTrace    = "GODEBUG=gctrace=1"   // counted afterwards
 	oldestAge  = 24 * time.Hour        // of the backlog
 	oldestStep = 20 * time.Millisecond // between its readings
