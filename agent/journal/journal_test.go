@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -362,6 +363,57 @@ func TestFullDisk(t *testing.T) {
 	b.onDisk(nil)
 	must(t, j.Close())
 	verify(t, b.o.Dir)
+}
+
+// Epochs come in the order in which they began, also where a clock began in
+// 1970, and in the same order within each as ever.
+func TestWalkInTime(t *testing.T) {
+	b := newBench(t)
+	lost := time.Duration(0)
+	b.o.Now = func() tag.Stamp {
+		s := b.now()
+		s.Wall -= int64(lost)
+		return s
+	}
+	var want []wire.Epoch
+	for i := range 8 {
+		if lost = 0; i == 3 {
+			lost = time.Duration(wall0)
+		}
+		j := b.open()
+		want = append(want, j.Epoch())
+		must(t, j.Append(Batch{Events: b.events(1, 2), Readings: b.readings(3)}))
+		must(t, j.Close())
+		b.pass(time.Minute)
+	}
+	r, err := OpenReadOnly(b.o.Dir)
+	must(t, err)
+	defer r.Close()
+	type walk struct {
+		epochs  []wire.Epoch
+		records map[wire.Epoch]string
+	}
+	take := func(f func(func(Record) error) error) walk {
+		w := walk{records: map[wire.Epoch]string{}}
+		must(t, f(func(rec Record) error {
+			if len(w.epochs) == 0 || w.epochs[len(w.epochs)-1] != rec.Epoch {
+				w.epochs = append(w.epochs, rec.Epoch)
+			}
+			w.records[rec.Epoch] += fmt.Sprintln(rec.Stream, rec.Number)
+			return nil
+		}))
+		return w
+	}
+	bytes, inTime := take(r.Walk), take(r.WalkInTime)
+	if !slices.Equal(inTime.epochs, want) {
+		t.Errorf("epochs %x, want %x", inTime.epochs, want)
+	}
+	if !slices.IsSortedFunc(bytes.epochs, func(a, b wire.Epoch) int { return slices.Compare(a[:], b[:]) }) {
+		t.Errorf("Walk's own order is gone: %x", bytes.epochs)
+	}
+	if len(inTime.records) != 8 || !maps.Equal(bytes.records, inTime.records) {
+		t.Errorf("other records: %v, not %v", inTime.records, bytes.records)
+	}
 }
 
 func TestDirectoryIsHeldOnce(t *testing.T) {

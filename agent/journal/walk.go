@@ -155,17 +155,51 @@ type located struct {
 	key    []byte
 }
 
+// one is the one file of a walk that is open: a 32-bit machine has no room for
+// the maps of all.
+type one struct {
+	path string
+	db   *bolt.DB
+}
+
+func (o *one) close() {
+	if o.db != nil {
+		o.db.Close()
+		o.db = nil
+	}
+}
+
+func (o *one) block(at *located) (it Item, err error) {
+	if o.path != at.file || o.db == nil {
+		o.close()
+		if o.db, err = openShared(at.file); err != nil {
+			return it, err
+		}
+		o.path = at.file
+	}
+	err = guard(func() error {
+		return o.db.View(func(tx *bolt.Tx) (err error) {
+			it, err = readBlock(tx.Bucket(bucketBlocks), at.epoch, at.key)
+			return err
+		})
+	})
+	return it, err
+}
+
 // Walk calls f with every record that can be read, sorted by epoch (its
 // bytes), stream and number, as wire.Digest wants them. What cannot be read is
 // told in Damaged and left out.
-func (r *Reader) Walk(f func(Record) error) error {
+func (r *Reader) Walk(f func(Record) error) error { return r.walk(false, f) }
+
+// WalkInTime is Walk with the epochs in the order in which they began: each
+// after its parent, whatever the clock said then, and else by the wall time of
+// its first record that is here.
+func (r *Reader) WalkInTime(f func(Record) error) error { return r.walk(true, f) }
+
+func (r *Reader) walk(inTime bool, f func(Record) error) error {
 	r.Damaged = nil
-	dbs := map[string]*bolt.DB{}
-	defer func() {
-		for _, db := range dbs {
-			db.Close()
-		}
-	}()
+	var file one
+	defer file.close()
 	var all []located
 	for _, path := range r.files {
 		found, err := list(path)
@@ -177,38 +211,76 @@ func (r *Reader) Walk(f func(Record) error) error {
 	slices.SortFunc(all, func(a, b located) int {
 		return cmp.Or(bytes.Compare(a.epoch[:], b.epoch[:]), strings.Compare(streamNames[a.stream], streamNames[b.stream]), cmp.Compare(a.first, b.first))
 	})
-	for _, at := range all {
-		db := dbs[at.file]
-		if db == nil {
-			for path, other := range dbs { // one at a time: a 32-bit machine has no room for all maps
-				other.Close()
-				delete(dbs, path)
-			}
-			var err error
-			if db, err = openShared(at.file); err != nil {
-				return fmt.Errorf("walk %s: %w", filepath.Base(at.file), err)
-			}
-			dbs[at.file] = db
-		}
-		var it Item
-		err := guard(func() error {
-			return db.View(func(tx *bolt.Tx) (err error) {
-				it, err = readBlock(tx.Bucket(bucketBlocks), at.epoch, at.key)
-				return err
-			})
-		})
+	if inTime {
+		rank := ranks(all, &file)
+		slices.SortStableFunc(all, func(a, b located) int { return cmp.Compare(rank[a.epoch], rank[b.epoch]) })
+	}
+	for i := range all {
+		it, err := file.block(&all[i])
 		if err == nil {
 			err = each(&it, f)
 		}
+		name := filepath.Base(all[i].file)
 		if damage(err) || errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLarge) {
-			r.Damaged = append(r.Damaged, fmt.Sprintf("%s: %v", filepath.Base(at.file), err))
+			r.Damaged = append(r.Damaged, fmt.Sprintf("%s: %v", name, err))
 			continue
+		}
+		if err != nil && file.db == nil {
+			return fmt.Errorf("walk %s: %w", name, err)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ranks numbers the epochs of all, which are sorted by epoch, stream and
+// number, in the order in which they began. One that cannot be read has no time
+// and no parent: it comes early.
+func ranks(all []located, file *one) map[wire.Epoch]int {
+	type begin struct {
+		epoch, parent wire.Epoch
+		wall          int64
+	}
+	var begins []*begin
+	of := map[wire.Epoch]*begin{}
+	for i := range all {
+		at := &all[i]
+		if of[at.epoch] != nil {
+			continue
+		}
+		b := &begin{epoch: at.epoch}
+		of[at.epoch] = b
+		begins = append(begins, b)
+		it, err := file.block(at)
+		if err != nil {
+			continue // the walk itself tells it
+		}
+		b.wall = it.WallFrom
+		if it.Block.Stream != wire.EventStream || it.Block.First != 1 {
+			continue
+		}
+		if events, err := wire.DecodeEvents(it.Block.Body); err == nil && len(events) > 0 && events[0].Start != nil && len(events[0].Start.Parent) == len(b.parent) {
+			b.parent = wire.Epoch(events[0].Start.Parent)
+		}
+	}
+	slices.SortStableFunc(begins, func(a, b *begin) int { return cmp.Compare(a.wall, b.wall) })
+	rank := map[wire.Epoch]int{}
+	for _, b := range begins {
+		var line []*begin // b and its ancestors that have no rank yet
+		for seen := map[*begin]bool{}; b != nil && !seen[b]; b = of[b.parent] {
+			if _, ok := rank[b.epoch]; ok {
+				break
+			}
+			seen[b] = true
+			line = append(line, b)
+		}
+		for _, b := range slices.Backward(line) {
+			rank[b.epoch] = len(rank)
+		}
+	}
+	return rank
 }
 
 // list finds the blocks of a file, as far as it can be read.

@@ -130,9 +130,9 @@ func (e *Error) In(l i18n.Lang) string {
 	}
 	key := e.Code
 	if channels, ok := args["channels"]; ok && key == "refused.still-standing" { // of an interlock
-		key += ".interlock"
+		key = "refused.still-standing.interlock"
 		if channels != "" {
-			key += "-channels"
+			key = "refused.still-standing.interlock-channels"
 		}
 	}
 	return l.Text(key, args)

@@ -91,20 +91,34 @@ type exported struct {
 	Epoch   string       `json:"epoch"`
 	Stream  string       `json:"stream"`
 	Number  uint64       `json:"number"`
+	Tag     string       `json:"tag,omitempty"` // by the tag table of the epoch; not known without it
 	Event   *wire.Event  `json:"event,omitempty"`
 	Reading *tag.Reading `json:"reading,omitempty"`
 	Value   string       `json:"value,omitempty"`
 }
 
+// exportJournal prints the epochs in the order in which they began. In each the
+// events come first, and with them the tag table that names its readings.
 func exportJournal(c *cli.Call, r *journal.Reader) error {
 	enc := json.NewEncoder(c.Out)
-	return r.Walk(func(rec journal.Record) error {
+	var epoch wire.Epoch
+	names := map[tag.ID]string{}
+	return r.WalkInTime(func(rec journal.Record) error {
+		if rec.Epoch != epoch {
+			epoch = rec.Epoch
+			clear(names)
+		}
+		if rec.Event != nil && rec.Event.Table != nil {
+			for _, t := range rec.Event.Table.Tags {
+				names[t.ID] = t.Name
+			}
+		}
 		x := exported{Epoch: hex.EncodeToString(rec.Epoch[:]), Stream: rec.Stream, Number: rec.Number, Event: rec.Event, Reading: rec.Reading}
 		switch {
 		case rec.Reading != nil:
-			x.Value = rec.Reading.Value.String()
+			x.Tag, x.Value = names[rec.Reading.Tag], rec.Reading.Value.String()
 		case rec.Event != nil:
-			x.Value = rec.Event.Value.String()
+			x.Tag, x.Value = names[rec.Event.Tag], rec.Event.Value.String()
 		}
 		return enc.Encode(x)
 	})
