@@ -49,12 +49,25 @@ func journalCommand(c *cli.Call) error {
 	}
 	defer r.Close()
 	if c.Args[0] == "export" {
-		return exportJournal(c, r)
+		err = exportJournal(c, r)
+	} else {
+		err = statJournal(c, r)
 	}
+	if err != nil || len(r.Damaged) == 0 {
+		return err
+	}
+	for _, what := range r.Damaged { // what was printed is whole, but not all there was
+		fmt.Fprintln(c.Err, c.Lang.Text("davy.journal.damaged", i18n.Args{"what": what}))
+	}
+	return cli.Quiet(cli.Failed)
+}
+
+// statJournal counts what there is.
+func statJournal(c *cli.Call, r *journal.Reader) error {
 	s := journalStat{Recorded: map[string]uint64{}, GivenUp: map[string]uint64{}}
 	epochs := map[wire.Epoch]bool{}
 	var digest wire.Digest
-	err = r.Walk(func(rec journal.Record) error {
+	err := r.Walk(func(rec journal.Record) error {
 		epochs[rec.Epoch] = true
 		s.Recorded[rec.Stream]++
 		if rec.Event != nil && rec.Event.Gap != nil {

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +74,35 @@ func TestExportNamesTheTags(t *testing.T) {
 	}
 	if want := []string{"a.gas", "b.gas", "d.gas", "e.gas"}; !slices.Equal(events, want) {
 		t.Errorf("events of %q, want %q", events, want)
+	}
+}
+
+// A segment that cannot be read is said, and the command fails: what it printed
+// is not all there was.
+func TestADamagedSegmentIsSaid(t *testing.T) {
+	state := t.TempDir()
+	j, err := journal.Open(journal.Options{Dir: journalDir(state), Gateway: "GW-1", Now: func() tag.Stamp { return tag.Stamp{Wall: 1, Mono: 1} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run := func(what string) (int, string) {
+		var out, errs bytes.Buffer
+		code := program().Main([]string{"journal", what, "--state", state, "--lang", "en"}, &out, &errs)
+		return code, errs.String()
+	}
+	if code, errs := run("stat"); code != 0 || errs != "" {
+		t.Fatalf("a journal that is well: exit %d %s", code, errs)
+	}
+	segment := filepath.Join(journalDir(state), "reading-00000099.seg")
+	if err := os.WriteFile(segment, bytes.Repeat([]byte("no segment"), 2000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"stat", "export"} {
+		if code, errs := run(what); code != 1 || !strings.Contains(errs, filepath.Base(segment)) {
+			t.Errorf("%s: exit %d, %q", what, code, errs)
+		}
 	}
 }
