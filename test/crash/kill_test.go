@@ -62,7 +62,6 @@ type run struct {
 	began  time.Time
 	broker *rig.Proc
 	port   int
-	conf   string
 
 	kills   map[string]int
 	commits int // kills within nearCommit of a commit
@@ -108,8 +107,6 @@ func (r *run) set() {
 	r.b = &rig.Bench{Rig: g}
 	r.port, err = rig.FreePort()
 	r.must(err)
-	r.conf = g.Path("mosquitto.conf")
-	r.must(os.WriteFile(r.conf, []byte(fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nuser root\n", r.port)), 0o644))
 	r.startBroker()
 	var watch []string
 	for _, s := range steps {
@@ -148,7 +145,7 @@ func (r *run) address() string { return fmt.Sprintf("127.0.0.1:%d", r.port) }
 
 func (r *run) startBroker() {
 	var err error
-	r.broker, err = r.b.Start("/usr/sbin/mosquitto", "-c", r.conf)
+	r.broker, err = r.b.Mosquitto(r.port)
 	r.must(err)
 }
 

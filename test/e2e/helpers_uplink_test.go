@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,16 +75,7 @@ func newLine(t *testing.T) *line {
 
 func (l *line) startBroker() {
 	l.t.Helper()
-	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence false\n", l.port)
-	if os.Geteuid() == 0 {
-		conf += "user root\n"
-	}
-	path := l.rig.Path("mosquitto.conf")
-	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-		l.t.Fatal(err)
-	}
-	exe := "/usr/sbin/mosquitto"
-	p, err := l.rig.Start(exe, "-c", path)
+	p, err := l.rig.Mosquitto(l.port)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -251,6 +251,20 @@ func (r *Rig) JSON(into any, name string, args ...string) error {
 	return nil
 }
 
+// Mosquitto starts a mosquitto of the rig's own on a port of loopback; again
+// after a kill.
+func (r *Rig) Mosquitto(port int) (*Proc, error) {
+	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence false\n", port)
+	if os.Geteuid() == 0 {
+		conf += "user root\n" // else it gives root up, and cannot read its own file
+	}
+	path := r.Path("mosquitto.conf")
+	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	return r.Start("/usr/sbin/mosquitto", "-c", path)
+}
+
 // FreePort returns a TCP port of loopback that nothing listens on just now.
 func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
