@@ -18,11 +18,8 @@ func TestStateBelongsToItsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := os.Getuid()
-	if owner == 0 {
+	if owner == 0 && os.Chown(state, 4711, 4711) == nil { // it fails where root is root of a name space with nobody else in it
 		owner = 4711
-		if err := os.Chown(state, owner, owner); err != nil {
-			t.Fatal(err)
-		}
 	}
 	paths := []string{keyDir(state), filepath.Join(keyDir(state), "device.key"), filepath.Join(state, agent.LatchName), filepath.Join(state, accept.Files[0])}
 	for _, p := range paths[1:] {
