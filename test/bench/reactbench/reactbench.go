@@ -8,9 +8,9 @@
 // besides: Load tags read and recorded every second, a real mosquitto at QoS 1,
 // a real receiver that commits and signs, a backlog that drains from the first
 // to the last event, somebody who asks for the status every second, and a
-// collector that is made to run often. Broker and receiver have the least share of the processors, for on a plant they are
-// other machines; the plant, decider and keeper have theirs. What is compared
-// is the p99 of a run.
+// collector that is made to run often. Broker and receiver have the least
+// share of the processors, for on a plant they are other machines; the plant,
+// decider and keeper have theirs. What is compared is the p99 of a run.
 //
 // Imports: agent/clock, agent/journal, agent/operate, agent/ring, agent/wire,
 // drivers/tag, test/bench/figure, test/bench/stand, test/rig.
