@@ -27,7 +27,7 @@ ARCHS    ?= armv6 armv7 arm64 amd64
 ARMSCALE ?= 0.05
 
 .PHONY: help demo test check soak race fuzz bench cross \
-	setup format fmt vet lint units arm stories e2e kill demo-fault chroot
+	setup format fmt vet lint again scripts units arm stories e2e kill demo-fault chroot
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -41,7 +41,7 @@ test: ## everything that CI runs, on a bare Debian with Go; a skipped test is a 
 		"demo DEMO_SECONDS=30" "demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
 
 check: ## about a minute: format, vet, lint, units (with the house rules and the scripts), stories
-	@.ci/steps format vet lint units stories
+	@.ci/steps format vet lint again scripts stories
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
 	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" e2e \
@@ -84,6 +84,12 @@ vet: ## go vet, also as 32-bit ARM sees it
 
 lint: $(STATICCHECK) ## staticcheck with staticcheck.conf
 	@$(STATICCHECK) ./...
+
+again: $(GOTEST) ## the units of what changed since they last passed
+	@$(GOTEST) -cached -- $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|scripts)(/|$$)')
+
+scripts: $(GOTEST) ## the command line as a person uses it
+	@$(GOTEST) -- ./test/scripts
 
 units: $(GOTEST) ## all tests but end to end
 	@$(GOTEST) -- $(QUICK)

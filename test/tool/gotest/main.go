@@ -32,6 +32,7 @@ func main() {
 	each := flag.Bool("each", false, "print every top-level test as it ends")
 	slow := flag.Int("slow", 10, "how many of the slowest tests and packages to print")
 	say := flag.String("say", "", "print the lines of output that begin with this, of passed tests too")
+	cached := flag.Bool("cached", false, "let go take the result of a package that did not change")
 	tally := flag.String("tally", os.Getenv("DAVY_TALLY"), "file to append the numbers of passed and failed tests to")
 	flag.Parse()
 	if flag.NArg() == 0 {
@@ -39,7 +40,7 @@ func main() {
 		os.Exit(2)
 	}
 	run := newRun(os.Stdout, *each, *say)
-	if err := run.test(flag.Args()); err != nil {
+	if err := run.test(flag.Args(), *cached); err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)
 	}
@@ -56,8 +57,12 @@ func main() {
 }
 
 // test runs go test over args and reads what it says until it ends.
-func (r *run) test(args []string) error {
-	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1"}, args...)...)
+func (r *run) test(args []string, cached bool) error {
+	line := []string{"test", "-json"}
+	if !cached {
+		line = append(line, "-count=1")
+	}
+	cmd := exec.Command("go", append(line, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
