@@ -374,6 +374,11 @@ func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
 	done := d.now().Mono
 	d.mu.Lock()
 	failing, took := s.err != "", time.Duration(0)
+	if s.want != w && s.want != leave {
+		// A newer demand came meanwhile. Whatever was read back before this write
+		// arrived says nothing of what it did.
+		s.pending = true
+	}
 	if err != nil {
 		s.err = err.Error()
 		if s.want == w { // else a newer demand came meanwhile: it does not wait

@@ -173,6 +173,24 @@ func TestADemandDuringAWrite(t *testing.T) {
 	equal(t, "done", s.drive(time.Minute), "[]")
 }
 
+// A trip that comes while the release before it is being written, and a
+// read-back from before that write: the demand is driven all the same.
+func TestADemandWhileItsReleaseIsWritten(t *testing.T) {
+	s := newStand(true)
+	s.Demand(0, true, 1)
+	equal(t, "demanded", s.drive(0), "[c0=true]")
+	s.seen(tag.GoodQuality, true)
+	s.Demand(0, false, 2)
+	s.device.write = func(string, tag.Value) error { // the release is on its way
+		s.Demand(0, true, 3)
+		s.seen(tag.GoodQuality, true) // read before it arrived
+		return nil
+	}
+	equal(t, "released", s.drive(0), "[c0=false]")
+	s.device.write = nil
+	equal(t, "demanded again", s.drive(time.Millisecond), "[c0=true]")
+}
+
 func TestHeld(t *testing.T) {
 	s := newStand(true)
 	s.seen(tag.GoodQuality, true)
