@@ -78,6 +78,7 @@ type state struct {
 	cause    int64 // Mono of what led to the demand
 	notUntil int64 // Mono: no try before
 	written  want  // last confirmed write
+	unknown  bool  // a write after that was not confirmed: it may still arrive
 	seen     want  // what the read-back says; leave: unknown
 	seenAt   int64
 	since    int64 // Mono since when want and seen differ; 0 they agree
@@ -230,7 +231,7 @@ func (d *Driver) observe(o int, r *tag.Reading) {
 		}
 	case s.want == protective && s.seen == protective:
 		s.since = 0
-		s.pending = s.pending && s.written != protective
+		s.pending = s.pending && (s.written != protective || s.unknown)
 	case s.want == idle && s.seen == idle:
 		s.since = 0
 	}
@@ -379,6 +380,7 @@ func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
 		// arrived says nothing of what it did.
 		s.pending = true
 	}
+	s.unknown = err != nil
 	if err != nil {
 		s.err = err.Error()
 		if s.want == w { // else a newer demand came meanwhile: it does not wait

@@ -191,6 +191,21 @@ func TestADemandWhileItsReleaseIsWritten(t *testing.T) {
 	equal(t, "demanded again", s.drive(time.Millisecond), "[c0=true]")
 }
 
+// A release that was not confirmed may still arrive: a demand after it is
+// written, whatever the read-back says until then.
+func TestADemandAfterAnUnknownRelease(t *testing.T) {
+	s := newStand(true)
+	s.Demand(0, true, 1)
+	equal(t, "demanded", s.drive(0), "[c0=true]")
+	s.Demand(0, false, 2)
+	s.device.write = func(string, tag.Value) error { return drivers.ErrUnknown }
+	equal(t, "released", s.drive(0), "[c0=false]")
+	s.Demand(0, true, 3)
+	s.seen(tag.GoodQuality, true)
+	s.device.write = nil
+	equal(t, "demanded again", s.drive(time.Millisecond), "[c0=true]")
+}
+
 func TestHeld(t *testing.T) {
 	s := newStand(true)
 	s.seen(tag.GoodQuality, true)
