@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -72,7 +73,7 @@ func (j *Journal) handle(s *segment) (*handle, error) {
 			open = append(open, x)
 		}
 	}
-	slices.SortFunc(open, func(a, b *segment) int { return int(int64(b.used) - int64(a.used)) })
+	slices.SortFunc(open, func(a, b *segment) int { return cmp.Compare(b.used, a.used) })
 	for i := maxOpen - 1; i < len(open); i++ {
 		close = append(close, open[i].h)
 		open[i].h = nil
@@ -140,6 +141,8 @@ func (j *Journal) setAside(s *segment, cause error) error {
 	name := filepath.Base(s.path)
 	j.o.Log.Error("journal segment damaged, set aside", "segment", name, "error", cause)
 	j.leaveOut(s)
+	j.pending = append(j.pending, wire.Event{Kind: uint32(ring.JournalDamaged), Note: name + ": " + strings.ToValidUTF8(cause.Error(), "?")})
+	j.holes = true // also where the file cannot be moved: its records are not read any more
 	if err := j.o.Disk("rename"); err != nil {
 		return err
 	}
@@ -157,8 +160,6 @@ func (j *Journal) setAside(s *segment, cause error) error {
 			os.Remove(filepath.Join(dir, o.Name()))
 		}
 	}
-	j.pending = append(j.pending, wire.Event{Kind: uint32(ring.JournalDamaged), Note: name + ": " + strings.ToValidUTF8(cause.Error(), "?")})
-	j.holes = true
 	j.mu.Lock()
 	j.stat.Quarantined++
 	j.mu.Unlock()

@@ -350,6 +350,11 @@ func (j *Journal) begin() error {
 	}
 	if !start.Clean {
 		start.MayHaveLost = uint64(max(0, j.o.Sync))
+		// Where somebody watched and nothing could be written for longer than that,
+		// the last transaction says how long.
+		if since := now.Mono - j.state.beat.Mono - max(0, start.Unwatched); j.state.version > 0 && j.o.Boot != "" && j.state.boot == j.o.Boot && since > 2*int64(j.o.Sync) {
+			start.MayHaveLost = uint64(since)
+		}
 	}
 	e := &epoch{ordinal: ordinal}
 	rand.Read(e.id[:])

@@ -153,7 +153,7 @@ func (o Options) withDefaults() Options {
 	if o.Dial == nil {
 		o.Dial = func(gateway string, u config.Uplink) uplink.Dial {
 			return func(ctx context.Context) (uplink.Transport, error) {
-				return mqtt.DialTransport(ctx, gateway, mqtt.Options{Broker: u.Broker, ClientID: gateway, Log: o.Log})
+				return mqtt.DialTransport(ctx, gateway, mqtt.Options{Broker: u.Broker, ClientID: gateway + "/" + u.Name, Log: o.Log})
 			}
 		}
 	}

@@ -282,11 +282,15 @@ func (r *Recorder) Run(ctx context.Context) error {
 			}
 		}
 		if err == nil && (now >= dueReadings || ending) && r.tabled() {
-			var some bool
-			some, err = r.commitReadings()
+			some, rerr := r.commitReadings()
 			worked = worked || some
-			if err == nil {
+			switch {
+			case rerr == nil:
 				dueReadings = now + every
+			case ending || errors.Is(rerr, journal.ErrClosed) || errors.Is(rerr, journal.ErrBroken):
+				err = rerr
+			default: // readings may find no room where events do: these do not wait for them
+				dueReadings = now + int64(retryLast)
 			}
 		}
 		if errors.Is(err, journal.ErrClosed) || errors.Is(err, journal.ErrBroken) {
@@ -349,19 +353,24 @@ func (r *Recorder) tabled() bool {
 
 func (r *Recorder) commitEvents() (worked bool, err error) {
 	r.mu.Lock()
-	for _, l := range r.lost {
-		r.push(gapOf(r.o.Journal.Epoch(), r.o.Now(), l))
-	}
+	// What was given up is named before anything that came after it, in the same
+	// transaction, so that no serial counts as told of without its gap. While the
+	// disk fails the losses wait here and merge; they take no room in the queue.
+	lost := r.lost
 	r.lost = nil
+	var gaps []wire.Event
+	for _, l := range lost {
+		gaps = append(gaps, gapOf(r.o.Journal.Epoch(), r.o.Now(), l))
+	}
 	n := min(len(r.events), BatchEvents)
-	if n == 0 {
+	if n+len(gaps) == 0 {
 		r.mu.Unlock()
 		return false, nil
 	}
 	if n > 1 && n < len(r.events) && r.events[n-1].Gap != nil {
 		n-- // a gap goes with the event after it, see ring
 	}
-	batch := journal.Batch{Events: append([]wire.Event(nil), r.events[:n]...), Lineage: r.o.Lineage, Beat: r.beat}
+	batch := journal.Batch{Events: append(gaps, r.events[:n]...), Lineage: r.o.Lineage, Beat: r.beat}
 	for i := range batch.Events {
 		batch.Serial = max(batch.Serial, batch.Events[i].Serial)
 	}
@@ -374,7 +383,10 @@ func (r *Recorder) commitEvents() (worked bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.events = append(batch.Events, r.events...)
+		r.events = append(batch.Events[len(lost):], r.events...)
+		for _, l := range lost {
+			r.lose(l, r.lossAt)
+		}
 		return false, err
 	}
 	if batch.Serial > r.durable {

@@ -337,6 +337,62 @@ func TestFullDiskIsCounted(t *testing.T) {
 	})
 }
 
+// While the disk takes nothing for a long time and more events come than there
+// is room for, each is recorded afterwards or counted in a gap record, and the
+// gap records do not take the room of alarms.
+func TestAFullQueueOfEventsIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.begin()
+		time.Sleep(time.Second)
+		g.onDisk(func(op string) error {
+			if op == "commit" || op == "create" {
+				return syscall.EIO
+			}
+			return nil
+		})
+		serial := uint64(0)
+		offer := func(n int) {
+			var all []ring.Event
+			for range n {
+				serial++
+				all = append(all, g.event(serial, "flood"))
+			}
+			g.take(all)
+		}
+		for range 17 {
+			offer(1000)
+		}
+		for range 100 { // retries and new alarms in turn
+			offer(1)
+			time.Sleep(6 * time.Second)
+		}
+		g.onDisk(func(string) error { return nil })
+		time.Sleep(time.Minute)
+		if s := g.r.State(); s.Durable != serial {
+			t.Errorf("durable %d of %d", s.Durable, serial)
+		}
+		if err := g.stop(); err != nil {
+			t.Fatal(err)
+		}
+		events, _ := g.recorded()
+		there := count(events, func(e wire.Event) bool { return e.Rule == "flood" })
+		named, gaps := uint64(0), 0
+		for _, e := range events {
+			if e.Gap != nil && e.Gap.Stream == wire.EventStream {
+				named += e.Gap.Count
+				gaps++
+			}
+		}
+		if there+int(named) != int(serial) || named == 0 {
+			t.Errorf("%d there, %d named, of %d", there, named, serial)
+		}
+		if gaps > 2 {
+			t.Errorf("%d gap records of one loss", gaps)
+		}
+	})
+}
+
 // Take never waits for a disk on which every operation takes two seconds.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

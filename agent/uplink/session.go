@@ -302,14 +302,14 @@ func (s *session) confirmed(r *wire.Receipt, now time.Time) {
 	}
 	s.way = rest
 	s.u.now.Receipts++
-	s.u.now.LastReceipt = s.u.o.Now()
 	if !s.answered {
 		s.answered, s.u.now.Answering = true, true
 		s.u.o.Log.Info("uplink answering", "destination", s.u.o.Name)
 	}
 	if !moved {
-		return // of an older connection, or again
+		return // of an older connection, or again: it hides no uplink that is stuck
 	}
+	s.u.now.LastReceipt = s.u.o.Now()
 	s.progress, s.rewinds, s.wait = now, 0, s.u.o.ReceiptWait
 	s.u.now.Error = ""
 	if s.probing {

@@ -181,12 +181,15 @@ func (b *Batch) Envelope(topic string, signed []byte, e *wire.Envelope) error {
 		return id, err
 	}
 	b.touch(e.Gateway, e.Epoch)
-	_, err := b.exec(`UPDATE gateway SET heard = ?, armed = ?, clock_trusted = ? WHERE id = ?`, b.wall, e.OutputsArmed, e.ClockTrusted, e.Gateway)
-	if err != nil {
-		return err
-	}
+	before := b.seq
 	for i := range e.Blocks {
 		if err := b.block(e, &e.Blocks[i], keep); err != nil {
+			return err
+		}
+	}
+	if b.seq > before { // a message that is sent again, or replayed, says nothing of now
+		_, err := b.exec(`UPDATE gateway SET heard = ?, armed = ?, clock_trusted = ? WHERE id = ?`, b.wall, e.OutputsArmed, e.ClockTrusted, e.Gateway)
+		if err != nil {
 			return err
 		}
 	}
