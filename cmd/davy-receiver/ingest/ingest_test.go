@@ -69,6 +69,32 @@ func TestAnyOrderTwice(t *testing.T) {
 	b.same(g, g.all)
 }
 
+// A message that comes again, from a gateway that lost its receipt or from
+// somebody who kept it, says nothing of how the gateway is now.
+func TestReplaySaysNothingOfNow(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	then := g.envelope(g.events(1))
+	then.OutputsArmed, then.ClockTrusted = true, true
+	old := g.seal(then)
+	now := g.envelope(g.events(1))
+	now.OutputsArmed, now.ClockTrusted = false, false
+	b.take(old)
+	b.take(g.seal(now))
+	before, err := b.st.Gateways(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.wall += 1e12
+	b.take(old)
+	after, err := b.st.Gateways(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := after[0]; x.Armed || x.ClockTrusted || x.Heard != before[0].Heard {
+		t.Errorf("after a replay %+v, before %+v", x, before[0])
+	}
+}
+
 func TestGapRecord(t *testing.T) {
 	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
 	m := g.message(g.readings(10))
