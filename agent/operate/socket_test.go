@@ -476,11 +476,11 @@ func TestHangingControl(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	table := filepath.Join(t.TempDir(), "passwd")
-	lines := "root:x:0:0:root:/root:/bin/sh\n\nbroken\nli.wei:x:1001:1001:Li Wei,,,:/home/li:/bin/sh\nev\x1b[2Jil:x:1002:\n:x:1003:\n" + strings.Repeat("n", MaxName+1) + ":x:1004:\n"
+	lines := "root:x:0:0:root:/root:/bin/sh\n\nbroken\nop.one:x:1001:1001:Operator,,,:/home/op:/bin/sh\nev\x1b[2Jil:x:1002:\n:x:1003:\n" + strings.Repeat("n", MaxName+1) + ":x:1004:\n"
 	if err := os.WriteFile(table, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for uid, want := range map[uint32]string{0: "root", 1001: "li.wei", 1002: "ev[2Jil", 1003: "uid:1003", 1004: "uid:1004", 5: "uid:5", 1<<32 - 1: "uid:4294967295"} {
+	for uid, want := range map[uint32]string{0: "root", 1001: "op.one", 1002: "ev[2Jil", 1003: "uid:1003", 1004: "uid:1004", 5: "uid:5", 1<<32 - 1: "uid:4294967295"} {
 		if got := nameIn(table, uid); got != want {
 			t.Errorf("%d is %q, want %q", uid, got, want)
 		}
