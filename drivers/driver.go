@@ -32,6 +32,12 @@ type Type struct {
 	Bits  int    // 1, 16, 32, 64: how much of the device's memory it takes
 	Sign  bool   // integers: signed
 	Order string // byte order of the protocol, "ABCD", "CDAB", "BADC", "DCBA"; "" where it has no meaning
+
+	// Of a field within a register ("uint16 bits 4..7"): Shift is its lowest bit,
+	// Width its bits; Width 0 is the whole.
+	Shift, Width int
+	BCD          bool // each four bits are a decimal digit
+	Bytes        int  // of a text
 }
 
 // Point is one value of one device. Points are made by the configuration and
@@ -51,6 +57,54 @@ type Point struct {
 	Low, High float64
 	Period    time.Duration // scan period
 	Write     bool          // may be written (`may_write`); everything else is refused
+
+	// Options is what the driver's ParseDevice made of the device's own fields, the
+	// same value for all points of a device; nil: none.
+	Options any
+	// Decimals is the register that says how many decimals the raw number has:
+	// engineering = raw × 10^-n × Gain + Offset. It is read in the same request.
+	// nil: none. A number outside 0 to 9 there is BadDeviceFault.
+	Decimals Address
+	// Invalid are raw numbers that are no measurement ("0x8000 is a fault").
+	Invalid []Invalid
+	// State is the device's own word on its state, read in the same request:
+	// what it says of the device caps the quality of the value. nil: none.
+	State *State
+	// Codes are the codes of an enumeration (Kind Enum) that have a name; any
+	// other is BadConfig, with the code.
+	Codes []int64
+	// Texts are what a text point (Kind Text) may say, with each text's index in
+	// the plan's table; any other is BadConfig, without a value.
+	Texts []Text
+}
+
+// Invalid is a raw number, or a stretch of them, that is no measurement, and
+// what it means. Low and High are inclusive, of the number as the type has it
+// (with its sign, before decimals and scale).
+type Invalid struct {
+	Low, High int64
+	Quality   tag.Quality
+}
+
+// State is a device's word on its state: where it stands and what its codes or
+// bits mean. Of all that apply the worst counts; Otherwise holds where none does.
+type State struct {
+	Address   Address
+	Type      Type
+	Means     []Meaning
+	Otherwise tag.Quality // of a word that Means does not name
+}
+
+// Meaning says of the words with word&Mask == Value what quality they mean.
+type Meaning struct {
+	Mask, Value uint64
+	Quality     tag.Quality
+}
+
+// Text is one text that a point may say and its index in the plan's table.
+type Text struct {
+	Text  string
+	Index uint32
 }
 
 // Scaled reports whether a reading is not the raw number itself.
@@ -64,28 +118,72 @@ func (p *Point) Kind() tag.Kind {
 	return p.Type.Kind
 }
 
-// LinkConfig is what Open needs. Options that only one protocol has are in
-// Extra, already parsed by the driver's ParseLink.
+// Field is a field of the site file that only this protocol has: of a link
+// (`serial: 9600 8E1`), or of a device or its template (`gaps: no`).
+type Field struct {
+	Name string
+	File bool     // its value names a file of the site directory, whose content is handed over
+	Also []string // what people write for it
+}
+
+// Fields are the values of such fields as written, by name; of a File, its content.
+type Fields map[string]string
+
+// FieldError is an error of one field; Field "" is the target itself. The
+// errors of ParseLink and ParseDevice are FieldErrors, joined where there are several.
+type FieldError struct {
+	Field string
+	Err   error // a *Hint where there is one
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Settings is a link as its driver understood it: made when the plan is
+// compiled, never changed.
+type Settings struct {
+	Target  string // canonical
+	Options any    // the driver's own; nil: none were written, all defaults hold
+	// Notes are what every screen shows of this link, as keys of agent/i18n:
+	// "link.note.no-security".
+	Notes []string
+	// Conditions are what links with these settings may report by Say beside
+	// what every link has: "other-master", "untrusted".
+	Conditions []string
+	// Exclusive says that no second link of a site may have this target: a serial
+	// line has one master.
+	Exclusive bool
+}
+
+// LinkConfig is what Open needs.
 type LinkConfig struct {
-	Name    string
-	Target  string        // as written: "192.168.1.20:502"
-	Timeout time.Duration // of one Read or Write, connecting included
-	Log     *slog.Logger
-	Now     func() tag.Stamp
-	Extra   any
+	Name string
+	Settings
+	Timeout  time.Duration // of one Read or Write, connecting included
+	ReadOnly bool          // nothing is written on this link, whatever a point says
+	Log      *slog.Logger
+	Now      func() tag.Stamp
+	Say      func(condition string, on bool) // one of Settings.Conditions began or ended; nil: nobody listens
 }
 
 // Driver is one protocol. Its methods may be called from any goroutine.
 type Driver interface {
-	// ParseTarget checks a link's target ("192.168.1.20:502").
-	ParseTarget(s string) (canonical string, err error)
+	// LinkFields and DeviceFields are the fields of the site file that are this
+	// driver's own.
+	LinkFields() []Field
+	DeviceFields() []Field
+	// ParseLink checks a link's target ("192.168.1.20:502") and its own fields.
+	ParseLink(target string, fields Fields) (Settings, error)
+	// ParseDevice checks a device's own fields; nil where there are none.
+	ParseDevice(fields Fields) (options any, err error)
 	// ParseAddress parses `at:`. The error is a *Hint where there is one.
 	ParseAddress(s string) (Address, error)
 	// ParseType parses `type:` for an address; "" is the address's natural type.
 	ParseType(a Address, s string) (Type, error)
 	// Plan packs points of one link into requests: every point in exactly one,
-	// points of one period and station together where the protocol allows it.
-	Plan(points []Point) ([]Request, error)
+	// points of one period and station together where the protocol allows it,
+	// such that the link is busy for as short as can be.
+	Plan(link Settings, points []Point) ([]Request, error)
 	// Open makes a link. It does no I/O that can fail for a reason of the
 	// world: a device that is away is found by Read.
 	Open(ctx context.Context, cfg LinkConfig) (Link, error)
@@ -106,6 +204,29 @@ type Link interface {
 	Close() error
 }
 
+// Batcher is a link that can have several requests under way at once. Window
+// is how many it takes now: 1 until it has found out that its device can.
+// ReadAll is Read for each of reqs; each is called for every one once, in any
+// order, from within ReadAll, with readings that live until each returns.
+type Batcher interface {
+	Link
+	Window() int
+	ReadAll(ctx context.Context, reqs []Request, each func(i int, readings []tag.Reading, err error))
+}
+
+// Later is the error of a request that was not sent, because the link must not
+// ask this station now (it may still answer an earlier request) or not yet
+// (it listens for another master). Ask again at Until, Mono; meanwhile other
+// stations may be asked.
+type Later struct {
+	Until int64
+	Line  bool // nobody on this link may be asked, not only this station
+	Why   error
+}
+
+func (l *Later) Error() string { return l.Why.Error() }
+func (l *Later) Unwrap() error { return l.Why }
+
 // Subscriber is a link whose device speaks by itself. Subscribe blocks until
 // ctx ends or the subscription is in doubt; emit is called with readings in
 // the order they came, from the goroutine that called Subscribe.
@@ -118,7 +239,7 @@ type Subscriber interface {
 // subscribed to, not polled.
 type Pusher interface {
 	Driver
-	Subscribes(target string) bool
+	Subscribes(link Settings) bool
 }
 
 // Request is a packed request, made when the plan is compiled.

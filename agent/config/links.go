@@ -93,12 +93,12 @@ func (c *compiler) target(l *link, kind string, n *node) {
 	if !ok {
 		return
 	}
-	target, err := l.driver.ParseTarget(s)
+	settings, err := l.driver.ParseLink(s, nil)
 	if err != nil {
 		c.driverBad(n, "bad-target", err)
 		return
 	}
-	l.plan.Target = target
+	l.plan.Settings = settings
 }
 
 // requests packs the points of each link: those of one period together, the
@@ -109,7 +109,7 @@ func (c *compiler) requests() {
 			c.plan.Links = append(c.plan.Links, l.plan)
 			continue
 		}
-		if s, ok := l.driver.(drivers.Pusher); ok && s.Subscribes(l.plan.Target) {
+		if s, ok := l.driver.(drivers.Pusher); ok && s.Subscribes(l.plan.Settings) {
 			l.plan.Subscribe = l.points
 			for i := range l.points { // silence is no news: the link says when the subscription is in doubt
 				c.tags[l.points[i].Tag].ttl = 0
@@ -124,7 +124,7 @@ func (c *compiler) requests() {
 		for _, period := range slices.Sorted(maps.Keys(byPeriod)) {
 			points := byPeriod[period]
 			slices.SortStableFunc(points, func(a, b drivers.Point) int { return cmp.Compare(a.Station, b.Station) })
-			reqs, err := l.driver.Plan(points)
+			reqs, err := l.driver.Plan(l.plan.Settings, points)
 			if err != nil {
 				c.planBad(l, err)
 				continue
@@ -164,7 +164,7 @@ func (c *compiler) writes(d *device, n *node, p drivers.Point) {
 	if d.link == nil || d.link.driver == nil || n.lost {
 		return
 	}
-	if _, err := d.link.driver.Plan([]drivers.Point{p}); err != nil {
+	if _, err := d.link.driver.Plan(d.link.plan.Settings, []drivers.Point{p}); err != nil {
 		c.driverBad(n, "bad-requests", err)
 	}
 }

@@ -38,10 +38,11 @@ type Gateway struct {
 
 // Link is one connection or line with what is asked on it.
 type Link struct {
-	Name      string
-	Driver    string // key in drivers.Set
-	Target    string
+	Name   string
+	Driver string // key in drivers.Set
+	drivers.Settings
 	Timeout   time.Duration
+	ReadOnly  bool            // nothing is ever written on it
 	Scans     []Scan          // requests in the order they are sent, each with its period
 	Subscribe []drivers.Point // of links whose device speaks by itself
 	KeepAlive []KeepAlive

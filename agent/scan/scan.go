@@ -119,7 +119,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) open(ctx context.Context) (drivers.Link, error) {
-	link, err := w.Driver.Open(ctx, drivers.LinkConfig{Name: w.Link.Name, Target: w.Link.Target, Timeout: w.Link.Timeout, Log: w.Log, Now: w.Now})
+	link, err := w.Driver.Open(ctx, drivers.LinkConfig{Name: w.Link.Name, Settings: w.Link.Settings, Timeout: w.Link.Timeout, ReadOnly: w.Link.ReadOnly, Log: w.Log, Now: w.Now})
 	if err != nil {
 		return nil, fmt.Errorf("open link %s: %w", w.Link.Name, err)
 	}

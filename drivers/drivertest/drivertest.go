@@ -209,7 +209,7 @@ func (c *check) plan() {
 		c.index[p.Tag] = i
 	}
 	var err error
-	if c.requests, err = c.Driver.Plan(c.Points); err != nil {
+	if c.requests, err = c.Driver.Plan(c.Config.Settings, c.Points); err != nil {
 		c.violation(Planning, "%v", err)
 		return
 	}

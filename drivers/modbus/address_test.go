@@ -112,7 +112,8 @@ func TestTargets(t *testing.T) {
 		"[fe80::1]:502": "[fe80::1]:502", "fe80::1": "[fe80::1]:502", "[fe80::1]": "[fe80::1]:502",
 		"": "", ":502": "", "plc:0": "", "plc:65536": "", "plc:x": "", "http://plc:502": "", "a b:502": "", "192.168.1.20:502:3": "",
 	} {
-		got, err := TCP{}.ParseTarget(in)
+		settings, err := TCP{}.ParseLink(in, nil)
+		got := settings.Target
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q is %q, %v; want %q", in, got, err, want)
 		}

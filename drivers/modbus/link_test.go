@@ -77,7 +77,7 @@ func bubble(t *testing.T, p *peer, f func(t *testing.T, l *link)) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		now := func() tag.Stamp { return tag.Stamp{Wall: time.Now().UnixNano(), Mono: int64(time.Since(start))} }
-		opened, err := TCP{Dial: p.dial}.Open(t.Context(), drivers.LinkConfig{Name: "plc", Target: "plc:502", Timeout: wait, Now: now})
+		opened, err := TCP{Dial: p.dial}.Open(t.Context(), drivers.LinkConfig{Name: "plc", Settings: drivers.Settings{Target: "plc:502"}, Timeout: wait, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func request1(t *testing.T, station int, at ...string) drivers.Request {
 		p.Tag, p.Station = tag.ID(i+1), station
 		points = append(points, p)
 	}
-	requests, err := TCP{}.Plan(points)
+	requests, err := TCP{}.Plan(drivers.Settings{}, points)
 	if err != nil || len(requests) != 1 {
 		t.Fatal(len(requests), err)
 	}
@@ -263,7 +263,7 @@ func TestADeviceThatCountsIsNeverBelieved(t *testing.T) {
 	bubble(t, p, func(t *testing.T, l *link) {
 		a, b := request1(t, 1, "holding 100"), request1(t, 1, "holding 200")
 		for range 50 {
-			if l.stride == 1 { // one start in 32,768; then the next link tells
+			if l.channel.(*mbap).stride == 1 { // one start in 32,768; then the next link tells
 				return
 			}
 			for _, q := range []drivers.Request{a, b} {
@@ -509,6 +509,7 @@ func TestLogsChangesOnly(t *testing.T) {
 	var out bytes.Buffer
 	bubble(t, p, func(t *testing.T, l *link) {
 		l.log = slog.New(slog.NewTextHandler(&out, nil))
+		l.channel.(*mbap).log = l.log
 		q := request1(t, 1, "holding 1")
 		for range 200 {
 			l.Read(t.Context(), q, nil)

@@ -17,7 +17,7 @@ func planned(t testing.TB, points ...drivers.Point) []string {
 	for i := range points {
 		points[i].Tag = tag.ID(i + 1)
 	}
-	requests, err := TCP{}.Plan(points)
+	requests, err := TCP{}.Plan(drivers.Settings{}, points)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestPlanMerges(t *testing.T) {
 func TestPlanFindsEveryMistake(t *testing.T) {
 	wrongStation, readOnly, bit, scaled := point(t, "holding 1", ""), point(t, "input 2", ""), point(t, "holding 3 bit 1", ""), point(t, "coil 4", "")
 	wrongStation.Station, readOnly.Write, bit.Write, scaled.Gain = 256, true, true, 2
-	_, err := TCP{}.Plan([]drivers.Point{wrongStation, readOnly, bit, scaled})
+	_, err := TCP{}.Plan(drivers.Settings{}, []drivers.Point{wrongStation, readOnly, bit, scaled})
 	for _, code := range []string{"modbus.station", "modbus.write-table", "modbus.write-bit", "modbus.scale-of-bit"} {
 		if err == nil || !strings.Contains(err.Error(), code) {
 			t.Errorf("%v does not name %s", err, code)
@@ -105,7 +105,7 @@ func TestAnyPlan(t *testing.T) {
 			p.Period = time.Duration(rapid.IntRange(1, 2).Draw(rt, "period")) * time.Second
 			points = append(points, p)
 		}
-		requests, err := TCP{}.Plan(points)
+		requests, err := TCP{}.Plan(drivers.Settings{}, points)
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -148,12 +148,12 @@ func (l *link) learn(r *request, s *split, i int, err error) next {
 			p.retry = l.now().Mono + int64(RefusedRetry)
 		}
 		return proceed
-	case silent(err) && !l.inFull(err):
+	case silent(err) && !inFull(err, l.timeout):
 		// The Read's own time ran out in the middle: the next begins here.
 		s.parts = slices.Concat(s.parts[i:], s.parts[:i])
 		return finish
 	case silent(err):
-		heard := l.heard[r.station]
+		heard := l.heard(r.station)
 		if p.quiet == 0 {
 			p.heard = heard
 		}
@@ -193,7 +193,7 @@ func mark(p *part, q tag.Quality, out []tag.Reading) {
 
 // ask sends the request of one part and takes its answer apart.
 func (l *link) ask(ctx context.Context, r *request, p *part, out []tag.Reading) error {
-	data, err := l.exchange(ctx, p.adu, true)
+	data, err := l.transfer(ctx, p.adu, true)
 	now := l.now()
 	for i := p.from; i < p.to; i++ {
 		out[i].Received = now
@@ -233,9 +233,9 @@ func silent(err error) bool {
 
 // inFull reports whether a silence lasted as long as the link waits, and was
 // not cut short by the caller's deadline.
-func (l *link) inFull(err error) bool {
+func inFull(err error, timeout time.Duration) bool {
 	s, ok := err.(silence)
-	return ok && time.Duration(s) >= l.timeout*9/10
+	return ok && time.Duration(s) >= timeout*9/10
 }
 
 // quality says what an error means for the points that were asked.

@@ -16,8 +16,25 @@ type TCP struct {
 	Dial func(ctx context.Context, target string) (Port, error)
 }
 
-// ParseTarget reads "192.168.1.20:502"; the port may be left out.
-func (TCP) ParseTarget(s string) (string, error) {
+// LinkFields returns none yet.
+func (TCP) LinkFields() []drivers.Field { return nil }
+
+// DeviceFields returns none yet.
+func (TCP) DeviceFields() []drivers.Field { return nil }
+
+// ParseDevice has nothing to check.
+func (TCP) ParseDevice(drivers.Fields) (any, error) { return nil, nil }
+
+// ParseLink reads "192.168.1.20:502"; the port may be left out.
+func (TCP) ParseLink(target string, _ drivers.Fields) (drivers.Settings, error) {
+	s, err := parseTarget(target)
+	if err != nil {
+		return drivers.Settings{}, &drivers.FieldError{Err: err}
+	}
+	return drivers.Settings{Target: s}, nil
+}
+
+func parseTarget(s string) (string, error) {
 	bad := wrong("modbus.target", "modbus.target", map[string]any{"text": s})
 	text := strings.TrimSpace(s)
 	host, port, err := net.SplitHostPort(text)
@@ -53,7 +70,9 @@ func (TCP) ParseType(a drivers.Address, s string) (drivers.Type, error) {
 }
 
 // Plan packs points into blocks of one station, table and period.
-func (TCP) Plan(points []drivers.Point) ([]drivers.Request, error) { return plan(points) }
+func (TCP) Plan(_ drivers.Settings, points []drivers.Point) ([]drivers.Request, error) {
+	return plan(points)
+}
 
 // Open returns a link that connects when it is first asked.
 func (d TCP) Open(_ context.Context, cfg drivers.LinkConfig) (drivers.Link, error) {
@@ -64,5 +83,5 @@ func (d TCP) Open(_ context.Context, cfg drivers.LinkConfig) (drivers.Link, erro
 			return n.DialContext(ctx, "tcp", target)
 		}
 	}
-	return open(cfg, dial), nil
+	return open(cfg, func(cfg drivers.LinkConfig) channel { return newMBAP(cfg, dial) }), nil
 }

@@ -21,7 +21,7 @@ type bound struct {
 // Send carries a request to the device; it returns the whole answer, checked
 // against the request. An exception is an error here already.
 func (b bound) Send(adu []byte) ([]byte, error) {
-	data, err := b.l.exchange(b.ctx, adu, false)
+	data, err := b.l.transfer(b.ctx, adu, false)
 	if err != nil {
 		return nil, err
 	}

@@ -188,13 +188,16 @@ func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, step uint8) {
 		c := &spool{stream: stream, step: int(step) + 1}
 		l := open(drivers.LinkConfig{Timeout: time.Minute, Now: func() tag.Stamp { return tag.Stamp{Mono: 1} }},
-			func(context.Context, string) (Port, error) { return c, nil })
-		if err := l.connect(t.Context(), time.Now().Add(time.Minute)); err != nil {
+			func(cfg drivers.LinkConfig) channel {
+				return newMBAP(cfg, func(context.Context, string) (Port, error) { return c, nil })
+			})
+		if err := l.channel.(*mbap).connect(t.Context(), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		l.limit(t.Context())
-		l.id, l.stride = 0xffff, 1 // the request goes out with id 0
-		data, err := l.exchange(t.Context(), q, false)
+		m := l.channel.(*mbap)
+		m.id, m.stride = 0xffff, 1 // the request goes out with id 0
+		data, err := l.transfer(t.Context(), q, false)
 		if err != nil {
 			return
 		}

@@ -23,7 +23,7 @@ type Driver struct {
 }
 
 // Subscribes reports whether the device at target speaks by itself.
-func (d Driver) Subscribes(target string) bool { return slices.Contains(d.Push, target) }
+func (d Driver) Subscribes(link drivers.Settings) bool { return slices.Contains(d.Push, link.Target) }
 
 // Address is the name of a point.
 type Address string
@@ -41,12 +41,21 @@ func named(s string) bool {
 	})
 }
 
-// ParseTarget reads the name of a device: letters, digits, dot, dash, underscore.
-func (Driver) ParseTarget(s string) (string, error) {
-	if !named(s) {
-		return "", hint("sim.target", map[string]any{"text": s})
+// LinkFields returns none.
+func (Driver) LinkFields() []drivers.Field { return nil }
+
+// DeviceFields returns none.
+func (Driver) DeviceFields() []drivers.Field { return nil }
+
+// ParseDevice has nothing to check.
+func (Driver) ParseDevice(drivers.Fields) (any, error) { return nil, nil }
+
+// ParseLink reads the name of a device: letters, digits, dot, dash, underscore.
+func (Driver) ParseLink(target string, _ drivers.Fields) (drivers.Settings, error) {
+	if !named(target) {
+		return drivers.Settings{}, &drivers.FieldError{Err: hint("sim.target", map[string]any{"text": target})}
 	}
-	return s, nil
+	return drivers.Settings{Target: target}, nil
 }
 
 // ParseAddress reads the name of a point.
@@ -83,7 +92,7 @@ func (r *request) String() string {
 }
 
 // Plan puts the points of one station and period together, in the order given.
-func (Driver) Plan(points []drivers.Point) ([]drivers.Request, error) {
+func (Driver) Plan(_ drivers.Settings, points []drivers.Point) ([]drivers.Request, error) {
 	sorted := slices.Clone(points)
 	order := func(p, q drivers.Point) int {
 		return cmp.Or(cmp.Compare(p.Station, q.Station), cmp.Compare(p.Period, q.Period))

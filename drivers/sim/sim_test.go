@@ -63,7 +63,7 @@ func TestSimKeepsTheContract(t *testing.T) {
 		behave := func(b Behaviour) func() { return func() { d.Behave(b) } }
 		drivertest.Run(t, &drivertest.Rig{
 			Driver: Driver{Plant: plant},
-			Config: drivers.LinkConfig{Name: "plc", Target: "plc", Timeout: 300 * time.Millisecond, Now: now},
+			Config: drivers.LinkConfig{Name: "plc", Settings: drivers.Settings{Target: "plc"}, Timeout: 300 * time.Millisecond, Now: now},
 			Points: ps,
 			Change: change,
 			Heal:   behave(Behaviour{}),
@@ -94,7 +94,7 @@ func TestSimKeepsTheContract(t *testing.T) {
 
 func open(t *testing.T, p *Plant, now func() tag.Stamp) drivers.Subscriber {
 	t.Helper()
-	l, err := Driver{Plant: p}.Open(t.Context(), drivers.LinkConfig{Name: "dcs", Target: "dcs", Timeout: time.Second, Now: now})
+	l, err := Driver{Plant: p}.Open(t.Context(), drivers.LinkConfig{Name: "dcs", Settings: drivers.Settings{Target: "dcs"}, Timeout: time.Second, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestNamesAndTypes(t *testing.T) {
 		if _, err := (Driver{}).ParseAddress(s); err == nil {
 			t.Errorf("%q names a point", s)
 		}
-		if _, err := (Driver{}).ParseTarget(s); err == nil {
+		if _, err := (Driver{}).ParseLink(s, nil); err == nil {
 			t.Errorf("%q names a device", s)
 		}
 	}

@@ -29,7 +29,12 @@ var House = []Package{
 	// The vocabulary, and what speaks to devices.
 	{Path: "drivers/tag"},
 	{Path: "drivers", Ours: "drivers/tag"},
-	{Path: "drivers/modbus", Ours: "drivers drivers/tag", Libs: "github.com/goburrow/modbus"},
+	{Path: "drivers/modbus", Ours: "drivers drivers/modbus/serial drivers/tag", Libs: "github.com/goburrow/modbus"},
+	{Path: "drivers/modbus/serial", Ours: "drivers"}, // the port of a serial line: termios, RS-485, unplugging
+	{Path: "drivers/child"},                          // frames between a driver and a child process of the same binary
+	{Path: "drivers/opcua", Ours: "drivers drivers/child drivers/tag"},
+	{Path: "drivers/opcua/worker", Ours: "drivers drivers/child drivers/opcua drivers/tag", Libs: "github.com/gopcua/opcua"},
+	{Path: "drivers/gpio", Ours: "drivers drivers/tag", Libs: "periph.io/x/conn/v3"},
 	{Path: "drivers/sim", Ours: "drivers drivers/tag"},
 	{Path: "drivers/drivertest", Ours: "drivers drivers/tag"},
 

@@ -76,7 +76,7 @@ func rig(t *testing.T, driver drivers.Driver, faults ...Fault) *drivertest.Rig {
 	number := func(i int) uint16 { return points[i].Address.(modbus.Address).Number }
 	r := &drivertest.Rig{
 		Driver: driver,
-		Config: drivers.LinkConfig{Name: "plc", Target: start(t, d), Timeout: timeout, Now: now},
+		Config: drivers.LinkConfig{Name: "plc", Settings: drivers.Settings{Target: start(t, d)}, Timeout: timeout, Now: now},
 		Points: points,
 		Change: func(i int) { d.Change(number(i)) },
 		Heal: func() {

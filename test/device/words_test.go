@@ -36,7 +36,7 @@ func TestEveryMistakeHasWords(t *testing.T) {
 			found = append(found, err)
 		}
 	}
-	_, err := driver.ParseTarget("a b")
+	_, err := driver.ParseLink("a b", nil)
 	found = append(found, err)
 	word, bit := drivers.Type{Kind: tag.Int, Bits: 16}, drivers.Type{Kind: tag.Bool, Bits: 1}
 	for _, p := range []drivers.Point{
@@ -45,10 +45,10 @@ func TestEveryMistakeHasWords(t *testing.T) {
 		{Write: true, Address: modbus.Address{Table: modbus.Holding, HasBit: true}, Type: drivers.Type{Kind: tag.Bool, Bits: 16}},
 		{Gain: 2, Address: modbus.Address{Table: modbus.Coil}, Type: bit},
 	} {
-		_, err := driver.Plan([]drivers.Point{p})
+		_, err := driver.Plan(drivers.Settings{}, []drivers.Point{p})
 		found = append(found, err)
 	}
-	_, err = sim.Driver{}.ParseTarget("")
+	_, err = sim.Driver{}.ParseLink("", nil)
 	found = append(found, err)
 	_, err = sim.Driver{}.ParseAddress("")
 	found = append(found, err)

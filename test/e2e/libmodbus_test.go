@@ -54,7 +54,7 @@ func TestModbusDriverAgainstLibmodbus(t *testing.T) {
 	start := time.Now()
 	driver := modbus.TCP{}
 	link, err := driver.Open(t.Context(), drivers.LinkConfig{
-		Name: "plc", Target: libmodbus(t), Timeout: 2 * time.Second,
+		Name: "plc", Settings: drivers.Settings{Target: libmodbus(t)}, Timeout: 2 * time.Second,
 		Now: func() tag.Stamp { return tag.Stamp{Wall: time.Now().UnixNano(), Mono: int64(time.Since(start))} },
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ func TestModbusDriverAgainstLibmodbus(t *testing.T) {
 	}
 	read := func(points ...drivers.Point) map[tag.Name]tag.Reading {
 		t.Helper()
-		requests, err := driver.Plan(points)
+		requests, err := driver.Plan(drivers.Settings{}, points)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -149,7 +149,7 @@ func TestBenchPlant(t *testing.T) {
 	seen := map[tag.Name]tag.Reading{}
 	read := func() {
 		for _, l := range plan.Links {
-			link, err := set[l.Driver].Open(ctx, drivers.LinkConfig{Name: l.Name, Target: srv.Addr(), Timeout: 5 * time.Second, Now: clock.Now})
+			link, err := set[l.Driver].Open(ctx, drivers.LinkConfig{Name: l.Name, Settings: drivers.Settings{Target: srv.Addr()}, Timeout: 5 * time.Second, Now: clock.Now})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -81,7 +81,7 @@ func measure() (own, bounded float64, err error) {
 	defer cancel()
 	start := time.Now()
 	link, err := modbus.TCP{}.Open(ctx, drivers.LinkConfig{
-		Name: "bench", Target: l.Addr().String(), Timeout: 10 * time.Second,
+		Name: "bench", Settings: drivers.Settings{Target: l.Addr().String()}, Timeout: 10 * time.Second,
 		Now: func() tag.Stamp { return tag.Stamp{Mono: int64(time.Since(start))} },
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func measure() (own, bounded float64, err error) {
 			Type: drivers.Type{Kind: tag.Int, Bits: 16},
 		})
 	}
-	requests, err := modbus.TCP{}.Plan(points)
+	requests, err := modbus.TCP{}.Plan(drivers.Settings{}, points)
 	if err != nil {
 		return 0, 0, err
 	}

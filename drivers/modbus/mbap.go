@@ -1,0 +1,355 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/tag"
+)
+
+// mbap is the channel of Modbus TCP: one connection, now and then replaced.
+// Only port is shared, with the function that interrupts it when a context ends.
+type mbap struct {
+	target  string
+	timeout time.Duration
+	log     *slog.Logger
+	now     func() tag.Stamp
+	dial    func(ctx context.Context, target string) (Port, error)
+	count   Counts
+	answers [256]uint32 // of each station
+
+	// The connection.
+	conn   Port
+	id     uint16 // last transaction id
+	stride uint16 // odd: all 65,536 ids come before one returns
+	used   int    // ids used since the connection was made or all were answered
+	owes   bool   // a request on this connection went unanswered
+	silent int    // requests in a row without an answer
+	in     [2 * maxADU]byte
+	r, w   int // in[r:w] was received and not looked at
+	out    [maxADU]byte
+
+	// Redialling.
+	up       bool  // the last connection answered; only for the log
+	fruitful bool  // this connection answered
+	failed   int   // fruitless attempts in a row
+	mute     int   // connections given up for silence in a row
+	redial   int64 // not before, Mono
+	last     error // why there is none
+
+	// What interrupts a blocked Read or Write: registered for the context
+	// whose Done channel is done, and kept while calls bring the same one.
+	done    <-chan struct{}
+	stop    func() bool
+	mu      sync.Mutex
+	port    Port // while a transaction runs
+	watched int  // counts contexts
+}
+
+func newMBAP(cfg drivers.LinkConfig, dial func(context.Context, string) (Port, error)) *mbap {
+	return &mbap{target: cfg.Target, timeout: cfg.Timeout, log: cfg.Log, now: cfg.Now, dial: dial}
+}
+
+func (m *mbap) counts() Counts            { return m.count }
+func (m *mbap) heard(station byte) uint32 { return m.answers[station] }
+
+func (m *mbap) close() error {
+	if m.stop != nil {
+		m.stop()
+		m.stop, m.done = nil, nil
+	}
+	if m.conn == nil {
+		return nil
+	}
+	err := m.conn.Close()
+	m.conn = nil
+	return err
+}
+
+// watch has interrupt called when ctx ends. It costs nothing while calls
+// come with the same context.
+func (m *mbap) watch(ctx context.Context) {
+	done := ctx.Done()
+	if done == m.done {
+		return
+	}
+	if m.stop != nil {
+		m.stop()
+		m.stop = nil
+	}
+	m.done = done
+	m.mu.Lock()
+	m.watched++
+	mine := m.watched
+	m.mu.Unlock()
+	if done != nil {
+		m.stop = context.AfterFunc(ctx, func() { m.interrupt(mine) })
+	}
+}
+
+// interrupt ends what blocks on the connection, unless the link has gone on
+// to another context meanwhile.
+func (m *mbap) interrupt(watched int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.port != nil && m.watched == watched {
+		// A closed connection refuses the deadline, and blocks nobody.
+		if err := m.port.SetDeadline(time.Unix(1, 0)); err != nil {
+			return
+		}
+	}
+}
+
+// begin sets the transaction's deadline; from here ctx can interrupt it.
+func (m *mbap) begin(ctx context.Context, deadline time.Time) error {
+	m.watch(ctx)
+	m.mu.Lock()
+	m.port = m.conn
+	err := m.conn.SetDeadline(deadline)
+	m.mu.Unlock()
+	if err == nil {
+		err = ctx.Err() // it may have ended before the deadline was set
+	}
+	return err
+}
+
+// end keeps a late interrupt from the connection.
+func (m *mbap) end() {
+	m.mu.Lock()
+	m.port = nil
+	m.mu.Unlock()
+}
+
+// exchange implements channel. Where the peer had closed an idle connection,
+// a read (again) is asked once more on a new one.
+func (m *mbap) exchange(ctx context.Context, adu []byte, again bool, deadline time.Time) ([]byte, error) {
+	limit := time.Until(deadline)
+	if m.conn != nil && m.used == 1<<16 {
+		if m.owes {
+			m.drop(errors.New("transaction ids used up while an answer is owed"), false)
+		}
+		m.used = 0
+	}
+	old := m.conn != nil
+	if err := m.connect(ctx, deadline); err != nil {
+		return nil, unsent{err}
+	}
+	data, err := m.transact(ctx, adu, deadline, limit)
+	if err != nil && again && old && m.conn == nil && !errors.Is(err, errFraming) && ctx.Err() == nil && time.Now().Before(deadline) {
+		if m.connect(ctx, deadline) == nil {
+			return m.transact(ctx, adu, deadline, limit)
+		}
+	}
+	return data, err
+}
+
+// transact is one request and its answer on the connection there is. When it
+// returns an error that is neither an exception, silence nor nonsense, the
+// connection is closed.
+func (m *mbap) transact(ctx context.Context, adu []byte, deadline time.Time, limit time.Duration) ([]byte, error) {
+	m.id += m.stride
+	m.used++
+	request := m.out[:copy(m.out[:], adu)]
+	binary.BigEndian.PutUint16(request, m.id)
+	if err := m.begin(ctx, deadline); err != nil {
+		m.end()
+		if ctx.Err() != nil {
+			return nil, unsent{ctx.Err()}
+		}
+		return nil, m.drop(err, false)
+	}
+	defer m.end()
+	m.count.Asked++
+	if _, err := m.conn.Write(request); err != nil {
+		// Part of it may be out: the stream cannot be used again.
+		return nil, m.drop(cause(ctx, err), ctx.Err() != nil)
+	}
+	for {
+		frame, err := m.frame()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, m.unanswered(ctx, limit)
+		}
+		if err != nil {
+			return nil, m.drop(err, false)
+		}
+		if frame[0] != request[0] || frame[1] != request[1] {
+			m.count.Dropped++
+			continue
+		}
+		data, err := check(request, frame)
+		if err == nil || !errors.Is(err, errNonsense) {
+			err = m.followed(err)
+		}
+		m.answers[request[6]]++
+		m.silent = 0
+		if errors.Is(err, errNonsense) {
+			m.count.Nonsense++
+		} else if !errors.Is(err, errFraming) {
+			m.answered()
+		}
+		if err != nil {
+			return nil, err
+		}
+		return data, nil
+	}
+}
+
+// followed looks at what came with the answer: nothing, or whole frames with
+// other ids. Anything else means that the answer's own length may have lied;
+// then the answer is not believed and the connection closed.
+func (m *mbap) followed(err error) error {
+	for at := m.r; at < m.w; {
+		rest := m.in[at:m.w]
+		n, ok := frameLength(rest)
+		if !ok || n > len(rest) {
+			return m.drop(fmt.Errorf("%w: %d bytes after the answer are no frame", errFraming, len(rest)), false)
+		}
+		at += n
+	}
+	return err
+}
+
+// frame returns the next whole frame of the stream, reading as needed.
+func (m *mbap) frame() ([]byte, error) {
+	for {
+		if m.r == m.w {
+			m.r, m.w = 0, 0
+		}
+		if b := m.in[m.r:m.w]; len(b) >= header {
+			n, ok := frameLength(b)
+			if !ok {
+				return nil, fmt.Errorf("%w: % x is no header", errFraming, b[:header])
+			}
+			if n <= len(b) {
+				m.r += n
+				return b[:n], nil
+			}
+		}
+		if m.r > 0 && m.r+maxADU > len(m.in) {
+			m.w = copy(m.in[:], m.in[m.r:m.w])
+			m.r = 0
+		}
+		n, err := m.conn.Read(m.in[m.w:])
+		m.w += n
+		if n == 0 && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// frameLength returns the length of the frame that b begins with, as far as
+// its header tells; ok is false when no frame begins like this.
+func frameLength(b []byte) (n int, ok bool) {
+	if len(b) >= 4 && (b[2] != 0 || b[3] != 0) {
+		return 0, false
+	}
+	if len(b) < 6 {
+		return header, true
+	}
+	n = 6 + int(binary.BigEndian.Uint16(b[4:]))
+	return n, n > header && n <= maxADU
+}
+
+// unanswered notes a request whose answer did not come by its deadline.
+func (m *mbap) unanswered(ctx context.Context, limit time.Duration) error {
+	m.owes = true
+	if errors.Is(ctx.Err(), context.Canceled) {
+		if m.r < m.w {
+			m.drop(errCut, true)
+		}
+		return ctx.Err()
+	}
+	m.count.Silent++
+	if inFull(silence(limit), m.timeout) {
+		m.silent++
+	}
+	switch {
+	case m.r < m.w:
+		m.drop(errCut, false)
+	case m.silent >= SilentLimit<<min(m.mute, SilentDoublings):
+		m.mute++
+		m.drop(silence(limit), true) // the silence was pause enough
+	}
+	return silence(limit)
+}
+
+// answered notes an answer that fits its request.
+func (m *mbap) answered() {
+	m.count.Answered++
+	m.failed, m.mute, m.fruitful = 0, 0, true
+	if !m.up {
+		m.up = true
+		m.log.Info("device answering", "target", m.target)
+	}
+}
+
+// drop closes the connection and returns why. A fruitless connection delays
+// the next, unless this end gave it up.
+func (m *mbap) drop(why error, ours bool) error {
+	m.conn.Close() // the reason is known, and a second error would say nothing more
+	m.conn = nil
+	m.count.Lost++
+	if m.up {
+		m.up = false
+		m.log.Warn("connection lost", "target", m.target, "error", why)
+	}
+	if !m.fruitful && !ours {
+		m.pause(why)
+	}
+	return why
+}
+
+// pause puts the next connection off, longer with each fruitless one.
+func (m *mbap) pause(why error) {
+	wait := RedialFirst
+	for i := 0; i < m.failed && wait < RedialLast; i++ {
+		wait *= 2
+	}
+	wait = min(wait, RedialLast)
+	wait = wait/2 + rand.N(wait/2+1)
+	m.failed++
+	m.redial = m.now().Mono + int64(wait)
+	m.last = why
+}
+
+// connect makes a connection unless there is one, or it is too early.
+func (m *mbap) connect(ctx context.Context, deadline time.Time) error {
+	if m.conn != nil {
+		return nil
+	}
+	if wait := m.redial - m.now().Mono; m.last != nil && wait > 0 {
+		return fmt.Errorf("%w (connecting again in %v)", m.last, time.Duration(wait).Round(time.Millisecond))
+	}
+	m.count.Dialed++
+	dialing, cancel := context.WithDeadline(ctx, deadline)
+	conn, err := m.dial(dialing, m.target)
+	cancel()
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		m.pause(err)
+		return err
+	}
+	m.conn, m.last = conn, nil
+	m.id, m.stride = uint16(rand.Uint32()), uint16(rand.Uint32())|1
+	m.used, m.owes, m.silent, m.fruitful = 0, false, 0, false
+	m.r, m.w = 0, 0
+	return nil
+}
+
+// cause prefers the reason of ctx over the deadline it was carried out with.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
