@@ -1,19 +1,29 @@
-// Package modbus speaks Modbus TCP to devices.
+// Package modbus speaks Modbus to devices: Modbus TCP on a connection, RTU and
+// ASCII on a serial line, and RTU or ASCII framing over a connection to a serial
+// bridge; as a server too, for 4G units that dial in.
 //
 // It promises that a good reading is what this point's register held at some
 // instant between the request and its answer. The request's bytes are made by
-// goburrow's builders when the plan is compiled; everything on the wire is
-// ours: one transaction at a time, one absolute deadline for each, and an
-// answer counts only if its transaction id, protocol, unit, function and
-// length are those of the request. A late or doubled answer carries another
-// id and is dropped. Where the stream itself is in doubt (a frame that cannot
-// be one, or cut short at the deadline) the connection is closed.
+// goburrow's builders when the plan is compiled; everything on the wire is ours.
+// The layers, each in its files, and what each knows:
 //
+//	value, address   registers to engineering units, and back
+//	plan             points to requests, by the time they take on the wire
+//	link, split      a block and its parts: what a device refused, what was learnt
+//	channel          one transaction: mbap (TCP) or line (RTU, ASCII)
+//	Port             a byte stream with time: a connection, a serial port
+//
+// On a connection an answer counts only if its transaction id, protocol, unit,
+// function and length are those of the request. A late or doubled answer carries
+// another id and is dropped. Where the stream itself is in doubt (a frame that
+// cannot be one, or cut short at the deadline) the connection is closed.
 // Transaction ids of one connection are a walk of odd stride from a random
 // start, so that a device that counts by itself, or a guess, never meets the
-// next one; none comes twice on a connection that still owes an answer: when
-// all 65,536 were used, a connection on which any request went unanswered is
-// replaced.
+// next one; none comes twice on a connection that still owes an answer.
+//
+// A line has no such ids: an answer to an earlier request looks like the answer
+// to this one. There the station is in doubt after a request without an answer;
+// see line.go for what is done about it and what lies beyond.
 //
 // A block that the device refuses is asked again in smaller parts, so that one
 // bad register never spoils its neighbours. The parts are remembered by the
@@ -24,7 +34,7 @@
 // Deadlines on the connection are taken from the process's monotonic clock,
 // because the kernel's are; stamps, pauses and retries use LinkConfig.Now.
 //
-// Imports: drivers, drivers/tag, goburrow's modbus.
+// Imports: drivers, drivers/modbus/serial, drivers/tag, goburrow's modbus.
 package modbus
 
 import "time"
