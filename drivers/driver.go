@@ -164,6 +164,11 @@ type LinkConfig struct {
 	Log      *slog.Logger
 	Now      func() tag.Stamp
 	Say      func(condition string, on bool) // one of Settings.Conditions began or ended; nil: nobody listens
+	// Dir is a directory for what the driver keeps over restarts (a certificate
+	// of its own); "" where it may keep nothing. Secret returns what
+	// `davy secret set NAME` stored; nil: there are none.
+	Dir    string
+	Secret func(name string) (string, error)
 }
 
 // Driver is one protocol. Its methods may be called from any goroutine.
