@@ -2,10 +2,20 @@
 //
 // A Worker owns its link. It sends each request when its slot is due, the most
 // overdue first, and before every request it lets the link's outputs be
-// written, so that a write waits for one transaction at most. A slot that was
-// missed is skipped and counted, never caught up. Every answer, good or bad,
-// goes to the control loop through Offer, which may make the worker wait: the
-// scan slows down then, and that is counted as an over-run too.
+// written and answers what a person asked to be read now, so that a write or a
+// person waits for one transaction at most. A slot that was missed is skipped
+// and counted, never caught up. Every answer, good or bad, goes to the control
+// loop through Offer, which may make the worker wait: the scan slows down then,
+// and that is counted as an over-run too. A link that can have several requests
+// under way (drivers.Batcher) is given those that are due together.
+//
+// Stations share their link. One that answers nothing, whatever it is asked, is
+// quiet (station.go): all its points are bad at once, and of all its requests
+// one is sent now and then as a probe, so seldom and so short that its
+// neighbours lose at most a twentieth of the line; when it answers everything
+// of it is due. A request that fails alone is asked more seldom, and the others
+// of its station as ever. What the driver puts off (drivers.Later) is asked
+// when it says.
 //
 // A link that subscribes (drivers.Subscriber) is run by its subscription.
 // Nothing here is durable.
@@ -18,7 +28,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +44,7 @@ const (
 	overrunFor = 10                     // over-runs within a minute that make the condition link.<name>.overrun
 	idleWait   = 100 * time.Millisecond // longest sleep, so that keep-alives and outputs are looked at
 	silentFor  = 3 * time.Second        // no answer to anything on the link for this long: link.<name>.silent
-	probeEvery = 5 * time.Second        // a request that keeps failing is asked this seldom at the worst
+	probeEvery = 5 * time.Second        // a request that keeps failing alone is asked this seldom at the worst
 )
 
 // Batch is what one request or one notification brought. Free gives the
@@ -65,9 +74,16 @@ type Worker struct {
 	Condition func(code string, on bool) // link.<name>.silent, link.<name>.overrun
 	Now       func() tag.Stamp
 	Log       *slog.Logger
+	Dir       string                            // where the driver may keep what outlasts a start
+	Secret    func(name string) (string, error) // what `davy secret set` stored
 
 	began                       int64 // Mono of Run
-	failed                      []int // per request: failures in a row
+	once                        sync.Once
+	asks                        chan ask // through queue
+	due                         []int64  // per request: its next slot, Mono
+	failed                      []int    // per request: failures in a row
+	quietly                     stations
+	requests                    []drivers.Request // of the present batch
 	answers, failures, overruns atomic.Uint64
 	lastAnswer                  atomic.Int64
 	longest                     atomic.Int64
@@ -106,6 +122,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}()
 	w.began = w.Now().Mono
+	defer w.refuse() // who waits for an answer gets none
 	free := make(chan []tag.Reading, buffers)
 	for range buffers {
 		free <- nil
@@ -119,7 +136,10 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) open(ctx context.Context) (drivers.Link, error) {
-	link, err := w.Driver.Open(ctx, drivers.LinkConfig{Name: w.Link.Name, Settings: w.Link.Settings, Timeout: w.Link.Timeout, ReadOnly: w.Link.ReadOnly, Log: w.Log, Now: w.Now})
+	link, err := w.Driver.Open(ctx, drivers.LinkConfig{
+		Name: w.Link.Name, Settings: w.Link.Settings, Timeout: w.Link.Timeout, ReadOnly: w.Link.ReadOnly, Log: w.Log, Now: w.Now,
+		Say: func(condition string, on bool) { w.Condition("link."+w.Link.Name+"."+condition, on) }, Dir: w.Dir, Secret: w.Secret,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open link %s: %w", w.Link.Name, err)
 	}
@@ -152,13 +172,13 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 		case <-ctx.Done():
 			return
 		}
-		w.answered(0, nil, 0)
+		w.answered(-1, nil, 0)
 		_ = w.hand(ctx, append(buf[:0], rs...), free) // ends with ctx, as Subscribe does
 	})
 	if err == nil {
 		err = errors.New("ended")
 	}
-	w.answered(0, err, 0)
+	w.answered(-1, err, 0)
 	// Until there is a subscription again nobody watches these points.
 	lost := make([]tag.Reading, len(w.Link.Subscribe))
 	for i := range lost {
@@ -187,143 +207,6 @@ func (w *Worker) write(worker, ctx context.Context, free chan []tag.Reading) err
 		w.Lane.Stop(context.WithoutCancel(ctx), link)
 	}
 	return err
-}
-
-func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Reading) error {
-	now := w.Now().Mono
-	due := make([]int64, len(w.Link.Scans))
-	for i := range due { // spread the first slots over 50 ms so that they do not fall together
-		due[i] = now + int64(i)*int64(50*time.Millisecond)/int64(len(due))
-	}
-	w.failed = make([]int, len(due))
-	alive := make([]int64, len(w.Link.KeepAlive))
-	w.unfed = make([]bool, len(w.Link.KeepAlive))
-	window := now
-	var inWindow int
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		w.Lane.Drive(ctx, link)
-		w.keepAlive(ctx, link, alive)
-		now = w.Now().Mono
-		next := -1
-		for i := range due {
-			if next < 0 || due[i] < due[next] {
-				next = i
-			}
-		}
-		wait := int64(idleWait)
-		if next >= 0 {
-			wait = min(wait, due[next]-now)
-		}
-		if t := w.Lane.Next(); t > now {
-			wait = min(wait, t-now)
-		}
-		if wait > 0 {
-			timer.Reset(time.Duration(wait))
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-w.Lane.Wake():
-			case <-timer.C:
-			}
-			continue
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s := &w.Link.Scans[next]
-		wasSilent := w.silent.Load()
-		if err := w.ask(ctx, link, next, free); err != nil {
-			return err
-		}
-		if wasSilent && !w.silent.Load() { // the link is back: ask everything now
-			clear(w.failed)
-			w.problem.Store(new(string))
-			for i := range due {
-				due[i] = w.Now().Mono
-			}
-		}
-		due[next] += int64(s.Period)
-		if n := w.failed[next]; n > 1 { // a dead station costs its line a bounded share
-			due[next] = w.Now().Mono + min(int64(s.Period)<<min(n-1, 10), max(int64(probeEvery), int64(s.Period)))
-		}
-		if now = w.Now().Mono; due[next] <= now {
-			missed := (now-due[next])/int64(s.Period) + 1
-			due[next] += missed * int64(s.Period)
-			w.overruns.Add(uint64(missed))
-			if !w.silent.Load() {
-				inWindow += int(min(missed, 1000))
-			}
-		}
-		if now-window > int64(time.Minute) {
-			w.Condition("link."+w.Link.Name+".overrun", inWindow >= overrunFor)
-			window, inWindow = now, 0
-		}
-	}
-}
-
-func (w *Worker) ask(ctx context.Context, link drivers.Link, i int, free chan []tag.Reading) error {
-	var buf []tag.Reading
-	select {
-	case buf = <-free:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	s := &w.Link.Scans[i]
-	began := w.Now().Mono
-	rs, err := link.Read(ctx, s.Request, buf[:0]) // the link bounds itself by its timeout
-	if ctx.Err() != nil {
-		return ctx.Err() // what a stop cut off says nothing about the device
-	}
-	w.answered(i, err, w.Now().Mono-began)
-	return w.hand(ctx, rs, free)
-}
-
-// answered keeps the state of request i and of the link, and tells of
-// transitions only.
-func (w *Worker) answered(i int, err error, took int64) {
-	now := w.Now().Mono
-	w.longest.Store(max(w.longest.Load(), took))
-	if err == nil {
-		w.answers.Add(1)
-		w.lastAnswer.Store(now)
-	} else {
-		w.failures.Add(1)
-	}
-	if i < len(w.failed) {
-		switch {
-		case err != nil:
-			if w.failed[i]++; w.failed[i] == 2 {
-				text := err.Error()
-				w.problem.Store(&text)
-				w.Log.Warn("request not answered", "link", w.Link.Name, "request", w.Link.Scans[i].Request.String(), "err", err)
-			}
-		case w.failed[i] > 1:
-			w.Log.Info("request answered again", "link", w.Link.Name, "request", w.Link.Scans[i].Request.String(), "failures", w.failed[i])
-			w.failed[i] = 0
-			if slices.Max(w.failed) < 2 {
-				w.problem.Store(new(string))
-			}
-		default:
-			w.failed[i] = 0
-		}
-	}
-	silent := err != nil && now-max(w.lastAnswer.Load(), w.began) > int64(silentFor)
-	if err != nil && w.silent.Load() {
-		silent = true
-	}
-	was := w.silent.Swap(silent)
-	if first := err == nil && !w.said; was != silent || first { // the alarm of the run before may stand
-		w.said = true
-		w.Condition("link."+w.Link.Name+".silent", silent)
-		switch {
-		case silent:
-			w.Log.Warn("link silent", "link", w.Link.Name, "err", err)
-		case was:
-			w.Log.Info("link answering", "link", w.Link.Name)
-		}
-	}
 }
 
 func (w *Worker) hand(ctx context.Context, rs []tag.Reading, free chan []tag.Reading) error {

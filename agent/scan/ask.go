@@ -1,0 +1,103 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/tag"
+)
+
+// ErrNotPolled says that a tag's device speaks by itself and is not asked.
+var ErrNotPolled = errors.New("not polled: its device reports changes by itself")
+
+// ErrNotRunning says that the link has ended, or begins again.
+var ErrNotRunning = errors.New("link not running")
+
+// ask is a person's wish to have one point read now.
+type ask struct {
+	id    tag.ID
+	reply chan reply // room for one
+}
+
+type reply struct {
+	reading tag.Reading
+	took    time.Duration
+	err     error
+}
+
+// asksWaiting is how many wishes wait at a link; more are refused.
+const asksWaiting = 8
+
+// queue is made by whoever needs it first.
+func (w *Worker) queue() chan ask {
+	w.once.Do(func() { w.asks = make(chan ask, asksWaiting) })
+	return w.asks
+}
+
+// ReadNow has the tag read before any further poll of its link and returns its
+// reading and how long the device took. The error is of the link, of ctx,
+// ErrNotPolled or ErrNotRunning; a reading that is bad is no error.
+func (w *Worker) ReadNow(ctx context.Context, id tag.ID) (tag.Reading, time.Duration, error) {
+	for _, p := range w.Link.Subscribe {
+		if p.Tag == id {
+			return tag.Reading{}, 0, ErrNotPolled
+		}
+	}
+	a := ask{id: id, reply: make(chan reply, 1)}
+	select {
+	case w.queue() <- a:
+	default:
+		return tag.Reading{}, 0, fmt.Errorf("read on link %s: %d wait already", w.Link.Name, asksWaiting)
+	}
+	select {
+	case r := <-a.reply:
+		return r.reading, r.took, r.err
+	case <-ctx.Done():
+		return tag.Reading{}, 0, ctx.Err()
+	}
+}
+
+// answerAsks answers one wish that waits, so that two persons cannot keep the
+// link from its work.
+func (w *Worker) answerAsks(ctx context.Context, link drivers.Link) {
+	select {
+	case a := <-w.queue():
+		w.answerAsk(ctx, link, a)
+	default:
+	}
+}
+
+func (w *Worker) answerAsk(ctx context.Context, link drivers.Link, a ask) {
+	for i := range w.Link.Scans {
+		for n, p := range w.Link.Scans[i].Request.Points() {
+			if p.Tag != a.id {
+				continue
+			}
+			began := w.Now().Mono
+			rs, err := link.Read(ctx, w.Link.Scans[i].Request, nil)
+			took := time.Duration(w.Now().Mono - began)
+			r := reply{took: took, err: err}
+			if n < len(rs) {
+				r.reading = rs[n]
+			}
+			a.reply <- r
+			return
+		}
+	}
+	a.reply <- reply{err: fmt.Errorf("read on link %s: tag %d is not of this link", w.Link.Name, a.id)}
+}
+
+// refuse answers whoever still waits when the link ends.
+func (w *Worker) refuse() {
+	for {
+		select {
+		case a := <-w.queue():
+			a.reply <- reply{err: ErrNotRunning}
+		default:
+			return
+		}
+	}
+}
