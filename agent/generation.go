@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -196,6 +197,7 @@ func (g *generation) look(ctx context.Context) error {
 	report := RunStories(g.a.Plan)
 	g.red.Store(!report.OK())
 	set("plan.tests-red", !report.OK())
+	debug.FreeOSMemory() // compiling and the stories took many times what the plan keeps
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
 	for {
@@ -287,7 +289,7 @@ func (g *generation) keep(ctx context.Context) error {
 			}
 			err := g.p.keep.Serve(ctx, conn, ring.Hello{
 				Version: g.p.o.Version, Lineage: g.loop.Lineage(), Boot: g.p.boot,
-				Started: g.started, Bundle: g.a.Acceptance.Bundle, StateDir: g.p.o.StateDir,
+				Started: g.started, Bundle: g.a.Bundle.Encode(), StateDir: g.p.o.StateDir,
 			})
 			if errors.Is(err, ring.ErrLineage) {
 				g.log.Warn("the journal is ahead of the latch file: a new lineage begins")

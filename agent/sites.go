@@ -43,6 +43,7 @@ func LoadAccepted(dir string, set drivers.Set) (*Accepted, error) {
 	if plan == nil {
 		return nil, fmt.Errorf("load accepted site %.12s: %w: %d problems, the first at %s: %s", a.Hash, ErrNotCompiled, len(problems), problems[0].Place, problems[0].Code)
 	}
+	a.Bundle = nil // once is enough: b says the same
 	return &Accepted{Acceptance: a, Bundle: b, Plan: plan, Damaged: damaged}, nil
 }
 

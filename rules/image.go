@@ -10,8 +10,9 @@ import (
 // them changed. It ages readings that outlive their time to live. It belongs
 // to one goroutine. After NewImage nothing allocates.
 //
-// Ageing is lazy: a reading's expiry is looked at when it could be the next,
-// so a turn costs what was put since the last one, never the number of tags.
+// Ageing is lazy: a reading that is refreshed keeps the deadline it had, and
+// only when that comes the true one takes its place. So a reading costs one look
+// in its time to live, however often it is refreshed.
 type Image struct {
 	readings []tag.Reading
 	ttl      []int64
@@ -64,20 +65,21 @@ func (m *Image) Put(r tag.Reading) (changed bool) {
 
 // Age makes every reading stale that has reached its time to live: BadStale,
 // with its value kept. A reading that is bad already keeps its reason, which
-// says more. It returns the Mono at which the next one will be, 0 if none.
+// says more. It returns the Mono before which there will be no other, 0 if there
+// will be none: look again then.
 func (m *Image) Age(now tag.Stamp) (next int64) {
 	for {
 		slot, at := m.expiry.first()
 		if slot < 0 {
 			return 0
 		}
-		p := &m.readings[slot]
-		if due := p.Received.Mono + m.ttl[slot]; due > at {
-			m.expiry.set(slot, due)
-			continue
-		}
 		if at > now.Mono {
 			return at
+		}
+		p := &m.readings[slot]
+		if due := p.Received.Mono + m.ttl[slot]; due > at { // it was refreshed meanwhile
+			m.expiry.set(slot, due)
+			continue
 		}
 		m.expiry.stop(slot)
 		if !p.Quality.Bad() {

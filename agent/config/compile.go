@@ -13,7 +13,7 @@ import (
 // Limits of a plan; at each of them a problem says so.
 const (
 	MaxTags    = 20000 // tags of a plan, the agent's own among them
-	MaxRules   = 10000 // alarms and interlocks, the automatic ones among them
+	MaxRules   = 30000 // alarms and interlocks, the automatic ones among them
 	MaxLinks   = 256   // each has a goroutine and a connection
 	MaxUplinks = 16
 	MinScan    = 10 * time.Millisecond

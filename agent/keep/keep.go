@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,6 +128,11 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, o Options) error {
 	if plan == nil {
 		return fmt.Errorf("keep: compile plan: %d problems", len(problems))
 	}
+	for i := range plan.Links { // what only the decider asks and drives
+		plan.Links[i].Scans, plan.Links[i].Subscribe = nil, nil
+	}
+	plan.Stories, k.hello.Bundle, bundle = nil, nil, nil
+	debug.FreeOSMemory() // compiling took many times what the plan keeps
 	k.plan = plan
 	for _, u := range plan.Uplinks {
 		k.uplinks = append(k.uplinks, &destination{name: u.Name, must: u.MustConfirm})

@@ -91,6 +91,7 @@ func Accept(ctx context.Context, conn io.ReadWriteCloser) (*Reader, Hello, error
 		_ = r.Close()
 		return nil, Hello{}, fmt.Errorf("accept decider: %w", err)
 	}
+	r.in.buf = nil // a site may be large, and no frame after it is
 	return r, h, nil
 }
 

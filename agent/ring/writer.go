@@ -233,6 +233,7 @@ func (c *conversation) talk(ctx context.Context, hello *Hello, heard <-chan erro
 	if _, err := c.conn.Write(c.out); err != nil {
 		return fmt.Errorf("send hello: %w", err)
 	}
+	c.out, hello.Bundle = nil, nil // a site may be large, and no frame after it is
 	beat := time.NewTicker(Beat)
 	defer beat.Stop()
 	gather := time.NewTimer(Gather)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"davy/agent/cli"
@@ -20,6 +21,7 @@ func keepCommand(c *cli.Call) error {
 		return err
 	}
 	slog.SetDefault(log)
+	debug.SetGCPercent(collectAt)
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
 	conn, err := supervise.Parent()
 	if err != nil {

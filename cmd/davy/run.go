@@ -18,6 +18,11 @@ import (
 	firmware "davy/firmware-configs"
 )
 
+// collectAt is by how many percent the heap grows between two collections. What
+// lives is a plan and its image; hardly anything is allocated while the agent
+// works, so collecting often costs little, and a gateway has little memory.
+const collectAt = 15
+
 // run is the agent: the last accepted plan of the state directory.
 func run(c *cli.Call) error {
 	lines := beside(c.Err)
@@ -28,6 +33,7 @@ func run(c *cli.Call) error {
 	}
 	slog.SetDefault(log)
 	debug.SetMemoryLimit(64 << 20)
+	debug.SetGCPercent(collectAt)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	dir := ""

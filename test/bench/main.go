@@ -19,6 +19,7 @@ import (
 	"davy/test/bench/figure"
 	"davy/test/bench/gapbench"
 	"davy/test/bench/modbusbench"
+	"davy/test/bench/pollbench"
 	"davy/test/bench/reactbench"
 	"davy/test/bench/rulesbench"
 	"davy/test/bench/startbench"
@@ -38,6 +39,7 @@ var groups = []group{
 	{"react.beat_gap_ms", gapbench.Run},
 	{"react.loaded_vs_idle", reactbench.Run},
 	{"rss", demobench.Run},
+	{"poll", pollbench.Run},
 }
 
 func main() {
