@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -18,10 +19,14 @@ import (
 	"davy/agent/output"
 	"davy/agent/ring"
 	"davy/agent/scan"
+	"davy/agent/secret"
 	"davy/agent/supervise"
 	"davy/drivers/tag"
 	"davy/rules"
 )
+
+// DriverDir is where in the state directory drivers keep what outlasts a start.
+const DriverDir = "drivers"
 
 // Keeper restarts: it is a process of its own, and the decider goes on without it.
 const (
@@ -96,6 +101,7 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 		w := &scan.Worker{
 			Index: i, Link: &a.Plan.Links[i], Driver: p.o.Drivers[a.Plan.Links[i].Driver], Lane: g.out.Lane(i),
 			Offer: g.loop.Offer, Alive: g.loop.Alive, Condition: set, Now: clock.Now, Log: p.o.Log.With("part", "scan"),
+			Dir: filepath.Join(p.o.StateDir, DriverDir), Secret: func(name string) (string, error) { return secret.Get(p.o.StateDir, name) },
 		}
 		g.workers = append(g.workers, w)
 		links.Add("link "+a.Plan.Links[i].Name, supervise.Restart, w)

@@ -223,7 +223,7 @@ func channelUnits(p *config.Plan) map[string]string {
 func linkOf(l *config.Link, s scan.Stats, now tag.Stamp) operate.Link {
 	o := operate.Link{
 		Name: l.Name, Target: l.Target, State: operate.LinkStarting, Requests: s.Answers + s.Failures, Timeouts: s.Failures,
-		Overruns: s.Overruns, Longest: ms(s.Longest), Problem: s.Problem,
+		Overruns: s.Overruns, Longest: ms(s.Longest), Problem: s.Problem, Notes: l.Notes, ReadOnly: l.ReadOnly,
 	}
 	switch {
 	case s.Silent:

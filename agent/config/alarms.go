@@ -92,8 +92,20 @@ func (c *compiler) condition(toks []*node, whole *node, states map[string]float6
 	if t == nil || !ok {
 		return cond, t, rest, false
 	}
+	if !c.ordered(t, op, toks[1]) {
+		return cond, t, rest, false
+	}
 	t.used = true
 	return rules.Condition{Tag: t.id, Op: op, Limit: limit}, t, rest, true
+}
+
+// ordered refuses a comparison by order with what has none: states and texts.
+func (c *compiler) ordered(t *tagInfo, op rules.Op, at *node) bool {
+	if !t.unknownKind && t.stated() && op != rules.EQ && op != rules.NE {
+		c.bad(at, "order-of-states", "order-of-states", "tag", string(t.name), "text", at.text)
+		return false
+	}
+	return true
 }
 
 // limit takes a value of a tag from toks: a number with its unit, or the word
@@ -102,6 +114,9 @@ func (c *compiler) limit(t *tagInfo, toks []*node, whole *node, states map[strin
 	if len(toks) == 0 {
 		c.bad(whole, "number-missing", "", "text", whole.text)
 		return 0, nil, false
+	}
+	if t != nil && !t.unknownKind && t.named && t.stated() {
+		return c.nameOf(t, toks)
 	}
 	if numberLen(toks[0].text) == 0 {
 		if v, ok := stateValue(toks[0].text, states, t); ok {
@@ -272,6 +287,10 @@ func (c *compiler) alarmLimit(t *tagInfo, n *node, kind string, a *rules.Alarm) 
 	}
 	if ok && t != nil && !t.unknownKind && kind != "is" && t.kind == tag.Bool {
 		c.bad(n, "limit-of-bool", "limit-of-bool", "text", at.text, "tag", string(t.name))
+		ok = false
+	}
+	if ok && t != nil && !t.unknownKind && kind != "is" && t.stated() {
+		c.bad(n, "limit-of-states", "limit-of-bool", "text", at.text, "tag", string(t.name))
 		ok = false
 	}
 	return v, at, ok && ok1 && ok2

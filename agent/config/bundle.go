@@ -135,8 +135,8 @@ func goodName(name string) bool {
 }
 
 // ReadSite gathers the files of a site from the directory root of fsys
-// ("." for fsys itself): site.yaml, rules.yaml where there is one, the key
-// files it names, and the templates it names, from the site's own templates
+// ("." for fsys itself): site.yaml, rules.yaml where there is one, the key files
+// it names, the files that fields of its links name, and the templates it names, from the site's own templates
 // directory or else from templates (vendor/model.yaml). The bundle holds what
 // could be read, so that Compile finds the rest of the problems too; it is nil
 // only without a site.yaml.
@@ -164,6 +164,11 @@ func ReadSite(fsys fs.FS, root string, templates fs.FS) (*Bundle, Problems) {
 	}
 	for _, name := range c.keyFiles() {
 		if goodName(name) {
+			g.take(name, false)
+		}
+	}
+	for _, name := range c.linkFiles() {
+		if info, err := fs.Stat(fsys, path.Join(g.root, name)); err == nil && info.Mode().IsRegular() {
 			g.take(name, false)
 		}
 	}

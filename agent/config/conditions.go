@@ -51,6 +51,15 @@ var Conditions = []Condition{
 	{"uplink.*.no-receipt", OfUplink, rules.Medium, 10 * time.Minute},
 }
 
+// linkConditions are those that only some links have (drivers.Settings.Conditions),
+// by their last word. One that is not here is anyLinkCondition.
+var linkConditions = map[string]Condition{
+	"other-master": {"link.*.other-master", OfLink, rules.High, 0},
+	"untrusted":    {"link.*.untrusted", OfLink, rules.High, 0},
+}
+
+var anyLinkCondition = Condition{"link.*.any", OfLink, rules.High, 0}
+
 // ConditionCode is the code of a condition of one subject: the key of
 // Plan.Conditions ("link.plc.silent").
 func ConditionCode(code, name string) string {
@@ -67,27 +76,37 @@ func (c *compiler) ownConditions() {
 	for _, cond := range Conditions {
 		switch cond.Of {
 		case OfAgent:
-			c.ownCondition(cond, "")
+			c.ownCondition(cond, cond.Code, "", "")
 		case OfLink:
 			for _, l := range c.links {
-				c.ownCondition(cond, l.plan.Name)
+				c.ownCondition(cond, cond.Code, l.plan.Name, "")
 			}
 		case OfOutput:
 			for _, o := range c.outputs {
-				c.ownCondition(cond, o.plan.Name)
+				c.ownCondition(cond, cond.Code, o.plan.Name, "")
 			}
 		case OfUplink:
 			for _, p := range c.uplinkNames() {
-				c.ownCondition(cond, p)
+				c.ownCondition(cond, cond.Code, p, "")
 			}
+		}
+	}
+	for _, l := range c.links {
+		for _, word := range l.plan.Conditions {
+			cond, known := linkConditions[word]
+			if !known {
+				cond = anyLinkCondition
+			}
+			c.ownCondition(cond, "link.*."+word, l.plan.Name, word)
 		}
 	}
 }
 
-func (c *compiler) ownCondition(cond Condition, name string) {
-	code := ConditionCode(cond.Code, name)
+// ownCondition adds one condition under its code; word is what a driver calls it.
+func (c *compiler) ownCondition(cond Condition, code, name, word string) {
+	code = ConditionCode(code, name)
 	words := "condition." + cond.Code
-	args := i18n.Args{"name": name}
+	args := i18n.Args{"name": name, "word": word}
 	text := rules.Text{Zh: i18n.Zh.Text(words, args), En: i18n.En.Text(words, args)}
 	info := &tagInfo{name: tag.Name(code), n: &node{}, kind: tag.Bool, link: -1}
 	c.addTag(info, Tag{Name: info.name, Text: text, Kind: tag.Bool, Record: Record{Every: DefaultRecord}})

@@ -34,12 +34,20 @@ type device struct {
 	watchdog bool
 	unsure   bool // its watchdog could not be read
 	t90      time.Duration
+	options  any // what its driver made of its own fields
+	state    *drivers.State
+	vectors  []Vector // of its template
 }
 
 // A writable is one address of a device's may_write.
 type writable struct {
 	n    *node
 	used *node // what writes it
+	at   drivers.Address
+	typ  drivers.Type
+	// What may be written, where that is said; outside it nothing is.
+	ranged    bool
+	low, high float64
 }
 
 var deviceForm = form{
@@ -51,8 +59,28 @@ var deviceForm = form{
 	{name: "may_write", also: []string{"may-write", "write", "writable"}},
 	{name: "watchdog"},
 	{name: "stale_after", also: []string{"stale-after", "ttl"}},
+	{name: "state", also: []string{"status"}},
 	{name: "profile", later: "profile"},
-	{name: "accept_any_unit", later: "accept-any-unit"},
+}
+
+// deviceLater are fields that only some drivers have.
+var deviceLater = []field{{name: "accept_any_unit", later: "accept-any-unit"}}
+
+// ownDeviceFields adds the fields of the driver of a device's link to a form.
+// A template may be of a device that speaks several protocols: what another
+// one's driver has is passed over there.
+func (c *compiler) ownDeviceFields(f form, l *link, template bool) form {
+	kind := ""
+	if l != nil {
+		kind = l.plan.Driver
+	}
+	f = c.ownFields(slices.Clone(f), kind, drivers.Driver.DeviceFields)
+	if template {
+		for i := range f {
+			f[i].of = ""
+		}
+	}
+	return f.with(deviceLater...)
 }
 
 func (c *compiler) compileDevices() {
@@ -72,9 +100,10 @@ func (c *compiler) device(p pair) {
 	if slices.Contains(reserved, d.name) {
 		c.bad(p.key, "name-reserved", "name-reserved", "name", d.name)
 	}
-	f := c.read(p.val, "device", deviceForm)
+	f := c.read(p.val, "device", c.ownDeviceFields(deviceForm, c.peekLink(p.val), false))
 	d.link = c.deviceLink(f.get("link"))
 	c.prose(f.get("text"))
+	t := c.readTemplate(d, f.get("template"))
 	if n := f.get("station"); n != nil {
 		if v, ok := c.integer(n, 1, 255); ok {
 			d.station = v
@@ -85,15 +114,21 @@ func (c *compiler) device(p pair) {
 	if n := f.get("stale_after"); n != nil {
 		d.stale, _ = c.span(n, 100*time.Millisecond, 24*time.Hour)
 	}
+	c.options(d, f, t)
+	c.deviceState(d, f, t)
 	c.mayWrite(d, f.get("may_write"))
 	c.watchdog(d, f.get("watchdog"))
-	c.template(d, f.get("template"))
-	if n := f.get("tags"); n != nil {
+	own := f.get("tags")
+	c.template(d, t, own)
+	if n := own; n != nil {
 		if n.kind == scalar && !n.lost && strings.HasSuffix(n.text, ".csv") {
 			c.bad(n, "not-in-this-version", "later-csv", "what", n.text)
 		}
-		for _, t := range c.nameList(n, "tags") {
-			c.tag(d, t)
+		for _, x := range c.nameList(n, "tags") {
+			if x.key.lost || t.form != nil && t.get("tags").get(x.key.text) != nil {
+				continue // it was said with the template's tag
+			}
+			c.tag(d, x, nil)
 		}
 	}
 	if f.get("tags") == nil && f.get("template") == nil && f.get("may_write") == nil && !p.val.lost {
@@ -160,22 +195,74 @@ func (c *compiler) unknown(n *node, code, name string, list func() []string) {
 	c.bad(n, code, "", "name", name)
 }
 
-// template adds the tags of a device template.
-func (c *compiler) template(d *device, n *node) {
+// peekLink is the link that a device names, before anything is said of it.
+func (c *compiler) peekLink(n *node) *link {
+	if x := n.get("link"); x != nil && x.kind == scalar {
+		return c.linkOf[x.text]
+	}
+	return nil
+}
+
+// readOnly refuses something that writes on a link that is declared read-only.
+func (c *compiler) readOnly(d *device, n *node) {
+	if l := d.link; l != nil && l.plan.ReadOnly && n != nil {
+		c.bad(n, "link-read-only", "link-read-only", "link", l.plan.Name, "place", l.readOnly.place.String())
+	}
+}
+
+// options hands the own fields of a device and of its template to the driver.
+// What the site writes at the device goes before what the template says.
+func (c *compiler) options(d *device, site, template fields) {
+	if d.link == nil || d.link.driver == nil {
+		return
+	}
+	own := d.link.driver.DeviceFields()
+	values, at, ok := drivers.Fields{}, map[string]*node{}, true
+	for _, f := range []fields{template, site} {
+		if f.form == nil { // there is none
+			continue
+		}
+		v, where, fine := c.ownValues(f, own)
+		maps.Copy(values, v)
+		maps.Copy(at, where)
+		ok = ok && fine
+	}
+	if !ok || len(values) == 0 {
+		return
+	}
+	options, err := d.link.driver.ParseDevice(values)
+	if err != nil {
+		c.ownBad(d.n, at, "bad-field", err)
+		return
+	}
+	d.options = options
+}
+
+// readTemplate reads the template that a device names; the result has no form
+// where there is none.
+func (c *compiler) readTemplate(d *device, n *node) fields {
 	s, ok := c.plain(n)
 	if !ok {
-		return
+		return fields{}
 	}
 	if !templateName(s) {
 		c.bad(n, "bad-template-name", "bad-template-name", "name", s)
-		return
+		return fields{}
 	}
 	if _, have := c.b.File(templatePath(s)); !have {
 		c.bad(n, "unknown-template", "unknown-template", "name", s)
-		return
+		return fields{}
 	}
 	p := c.paper(templatePath(s))
-	f := c.read(p.root, "template", templateForm)
+	return c.read(p.root, "template", c.ownDeviceFields(templateForm, d.link, true))
+}
+
+// template adds the tags of a device template. Where the site has a tag of the
+// same name, own, its fields go before the template's.
+func (c *compiler) template(d *device, f fields, own *node) {
+	if f.form == nil {
+		return
+	}
 	if v := f.get("davy"); v != nil {
 		c.word(v, "1")
 	}
@@ -191,9 +278,11 @@ func (c *compiler) template(d *device, n *node) {
 	if v := f.get("stale_after"); v != nil && d.stale == 0 {
 		d.stale, _ = c.span(v, 100*time.Millisecond, 24*time.Hour)
 	}
+	c.caveats(d, f)
 	for _, t := range c.nameList(f.get("tags"), "tags") {
-		c.tag(d, t)
+		c.tag(d, t, own.pair(t.key.text))
 	}
+	c.vectors(d, f.get("vectors"))
 	d.t90 = 0 // the site's own tags have none
 }
 
@@ -206,10 +295,11 @@ var templateForm = form{
 	{name: "text"},
 	{name: "t90", also: []string{"T90", "response"}},
 	{name: "stale_after"},
+	{name: "state", also: []string{"status"}},
 	{name: "tags", must: true},
+	{name: "caveats", also: []string{"notes", "unconfirmed"}},
+	{name: "vectors"},
 	{name: "may_write", later: "template-write"},
-	{name: "caveats", later: "caveats"},
-	{name: "vectors", later: "vectors"},
 }
 
 // templateName reports vendor/model of lower-case words.

@@ -16,6 +16,7 @@ type field struct {
 	name  string
 	must  bool
 	later string   // belongs to a later release: hint "later-<later>" says what to write instead
+	of    string   // belongs to links of other kinds, which it names
 	hint  string   // hint for where it is missing
 	also  []string // what people write for it
 }
@@ -52,6 +53,10 @@ func (c *compiler) read(n *node, what string, f form) fields {
 			c.bad(p.key, "not-in-this-version", "later-"+f[i].later, "what", p.key.text)
 			p.val.lost = true
 			out.vals[p.key.text] = p.val
+		case f[i].of != "":
+			c.bad(p.key, "field-of-other-kind", "field-of-other-kind", "field", p.key.text, "kinds", f[i].of)
+			p.val.lost = true
+			out.vals[p.key.text] = p.val
 		default:
 			out.vals[p.key.text] = p.val
 		}
@@ -81,7 +86,7 @@ func (c *compiler) unknownField(key *node, what string, f form) {
 	}
 	var names []string
 	for _, x := range f {
-		if x.later == "" {
+		if x.later == "" && x.of == "" {
 			names = append(names, x.name)
 		}
 	}

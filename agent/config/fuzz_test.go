@@ -28,6 +28,8 @@ func FuzzCompile(f *testing.F) {
 		}
 		f.Add(site, rules)
 	}
+	f.Add([]byte(linkSite), []byte{})
+	f.Add([]byte(smallSite+valuesSite), []byte("alarms: {a: {watch: d.d, is: {at: run, priority: low, text: x}}}"))
 	f.Add([]byte(smallSite), []byte("a: {b: [1, 2}\n\t- x: “y”\n? {}: ："))
 	f.Add([]byte("\xff\xfe\x00"), []byte("a: &b [*b, *b]\n<<: *b\n--- !x\n%TAG"))
 	f.Add([]byte("a: |\n  x\n b: >= 5 #x\n"), []byte(`tests: [{name: a, story: [{at: 0s, set: {a.b: ramp to 1e308 by 99999d}}]}]`))

@@ -10,12 +10,22 @@ import (
 	"testing"
 
 	"davy/drivers"
+	"davy/drivers/gpio"
 	"davy/drivers/modbus"
+	"davy/drivers/opcua"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func testSet() drivers.Set { return drivers.Set{"modbus-tcp": modbus.TCP{}} }
+// testSet is every protocol that a site may use; tcpOnly is a binary that speaks
+// one of them.
+func testSet() drivers.Set {
+	return drivers.Set{
+		"modbus-tcp": modbus.TCP{}, "modbus-rtu": modbus.RTU{}, "modbus-ascii": modbus.ASCII{}, "opcua": opcua.Driver{}, "gpio": gpio.New(),
+	}
+}
+
+func tcpOnly() drivers.Set { return drivers.Set{"modbus-tcp": modbus.TCP{}} }
 
 func templates() fs.FS { return os.DirFS("testdata/templates") }
 

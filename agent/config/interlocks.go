@@ -344,7 +344,7 @@ func (c *compiler) reset(n *node, chans []channel, whole int, x *rules.Interlock
 			continue
 		}
 		v, r, ok := c.limit(ch.tag, value, n, nil)
-		if !ok {
+		if !ok || !c.ordered(ch.tag, op, toks[0]) {
 			return
 		}
 		if i := slices.IndexFunc(x.Channels, func(y rules.Channel) bool { return y.Name == string(ch.tag.name) }); i >= 0 {

@@ -18,22 +18,20 @@ type link struct {
 	index  int
 	driver drivers.Driver // nil where its kind could not be read
 	points []drivers.Point
+
+	readOnly *node // where `read_only:` stands
 }
 
-// laterKinds are the kinds of links of later releases.
+// laterKinds are kinds of links that not every binary speaks.
 var laterKinds = []string{"modbus-rtu", "modbus-ascii", "opcua", "gpio"}
 
-// linkForm is the fields of a link: the kinds of the set's drivers, and what
-// they share.
-func (c *compiler) linkForm() form {
+// linkForm is the fields of a link of one kind ("" where it is not known): the
+// kinds of the set's drivers, what they share, and what is the kind's own.
+func (c *compiler) linkForm(kind string) form {
 	f := form{
 		{name: "timeout"},
 		{name: "text", also: []string{"name", "description"}},
-		{name: "serial", later: "serial"},
-		{name: "other_master", later: "serial"},
-		{name: "security", later: "opcua"},
-		{name: "trust", later: "opcua"},
-		{name: "login", later: "opcua"},
+		{name: "read_only", also: []string{"read-only", "readonly"}},
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.set)) {
 		x := field{name: k}
@@ -42,12 +40,18 @@ func (c *compiler) linkForm() form {
 		}
 		f = append(f, x)
 	}
-	for _, k := range laterKinds {
-		if _, have := c.set[k]; !have {
-			f = append(f, field{name: k, later: k})
-		}
+	f = c.ownFields(f, kind, drivers.Driver.LinkFields)
+	later := []field{
+		{name: "serial", later: "serial"},
+		{name: "other_master", later: "serial"},
+		{name: "security", later: "opcua"},
+		{name: "trust", later: "opcua"},
+		{name: "login", later: "opcua"},
 	}
-	return f
+	for _, k := range laterKinds {
+		later = append(later, field{name: k, later: k})
+	}
+	return f.with(later...)
 }
 
 func (c *compiler) compileLinks() {
@@ -60,45 +64,63 @@ func (c *compiler) link(p pair) {
 	l := &link{n: p.key, index: len(c.links), plan: Link{Name: p.key.text, Timeout: DefaultTimeout, Place: p.key.place}}
 	c.links = append(c.links, l)
 	c.linkOf[l.plan.Name] = l
-	form := c.linkForm()
-	f := c.read(p.val, "link", form)
+	kinds := c.kindsOf(p.val)
+	kind := ""
+	if len(kinds) > 0 && c.set[kinds[0].text] != nil {
+		kind = kinds[0].text
+	}
+	f := c.read(p.val, "link", c.linkForm(kind))
 	if n := f.get("timeout"); n != nil {
 		if d, ok := c.span(n, MinTimeout, MaxTimeout); ok {
 			l.plan.Timeout = d
 		}
 	}
 	c.prose(f.get("text"))
-	var kinds []*node
-	for _, x := range p.val.pairs {
-		_, have := c.set[x.key.text]
-		if !have && !slices.Contains(laterKinds, x.key.text) {
-			continue
-		}
-		if kinds = append(kinds, x.key); len(kinds) > 1 {
-			c.bad(x.key, "link-two-kinds", "", "first", kinds[0].text, "second", x.key.text)
-			continue
-		}
-		if have {
-			c.target(l, x.key.text, x.val)
-		}
+	if n := f.get("read_only"); n != nil {
+		l.plan.ReadOnly = c.yes(n, true)
+		l.readOnly = n
+	}
+	for _, other := range kinds[min(1, len(kinds)):] {
+		c.bad(other, "link-two-kinds", "", "first", kinds[0].text, "second", other.text)
+	}
+	if kind != "" {
+		c.target(l, kind, f)
 	}
 	if len(kinds) == 0 && p.val.kind == section && !p.val.lost && !c.lostNear(p.val, ":") && !slices.ContainsFunc(p.val.pairs, func(x pair) bool { return x.key.lost }) {
 		c.badOnce(p.key, "link-no-kind", "link-no-kind", "name", p.key.text, "list", strings.Join(slices.Sorted(maps.Keys(c.set)), ", "))
 	}
 }
 
-func (c *compiler) target(l *link, kind string, n *node) {
+// kindsOf are the keys of a link that name a kind; one is right.
+func (c *compiler) kindsOf(n *node) (kinds []*node) {
+	for _, x := range n.pairs {
+		if c.set[x.key.text] != nil || slices.Contains(laterKinds, x.key.text) {
+			kinds = append(kinds, x.key)
+		}
+	}
+	return kinds
+}
+
+// target hands the target and the kind's own fields to its driver.
+func (c *compiler) target(l *link, kind string, f fields) {
 	l.plan.Driver, l.driver = kind, c.set[kind]
-	s, ok := c.plain(n)
-	if !ok {
+	n := f.get(kind)
+	s, ok := c.joined(n)
+	values, at, whole := c.ownValues(f, l.driver.LinkFields())
+	if !ok || !whole {
 		return
 	}
-	settings, err := l.driver.ParseLink(s, nil)
+	settings, err := l.driver.ParseLink(s, values)
 	if err != nil {
-		c.driverBad(n, "bad-target", err)
+		c.ownBad(n, at, "bad-target", err)
 		return
 	}
 	l.plan.Settings = settings
+	for _, other := range c.links[:l.index] {
+		if other.plan.Target == settings.Target && (settings.Exclusive || other.plan.Exclusive) {
+			c.bad(n, "link-same-target", "link-same-target", "target", settings.Target, "first", other.plan.Name, "place", other.n.place.String())
+		}
+	}
 }
 
 // requests packs the points of each link: those of one period together, the

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"davy/agent/i18n"
 	"davy/rules"
@@ -15,7 +16,7 @@ import (
 var nasty = []string{
 	"", " ", ":", ": ", "{", "}", "[", "]", ",", "#x", " # x", "'", "\"", "-", "- ", "：", "，", "“", "%", ">= 5", "|", "&a", "*a", "!b", "\t", "0", "-1", "1e308",
 	"1e-308", "99999d", "null", "~", "true", "nh3-1", "nh3-1.gas", "fan1", "NH3-150", "io1", "plc", "coil 0", "holding 65535", "holding 65536", "ref 0", "1 of 1", "0 of 0", "all", "any",
-	"left out", "bad", "ppm", "°C", "10s", "0s", "by operator", "automatic", "never", "every", "unknown", "protective", "stays", "\u00a0", "\u3000", "\ufeff", "\x00", "\xff", "---", "? x",
+	"left out", "bad", "0x8000 = fault", "..-16385", "bits 0..3 = 8", "bit 4", "{0: good}", "[a:502, b:502]", "secret x", "none", "9600 8E1", "text 4", "enum", "ppm", "°C", "10s", "0s", "by operator", "automatic", "never", "every", "unknown", "protective", "stays", "\u00a0", "\u3000", "\ufeff", "\x00", "\xff", "---", "? x",
 }
 
 // mutant changes a few places of a text.
@@ -57,7 +58,7 @@ func TestMutants(t *testing.T) {
 		b := &Bundle{}
 		for _, f := range good.Files {
 			data := f.Data
-			if r.IntN(3) > 0 {
+			if r.IntN(3) > 0 && utf8.Valid(data) {
 				data = []byte(mutant(r, string(data)))
 			}
 			b.Put(f.Name, data)

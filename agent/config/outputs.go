@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type output struct {
 	lostAt *node
 	scan   time.Duration
 	at     *node
+	writes *writable
 }
 
 var outputForm = form{
@@ -74,6 +76,16 @@ func (c *compiler) output(p pair) {
 	c.drives(o, f.get("drives"))
 	o.plan.Idle, o.plan.IdleName = c.stateWord(o, f.get("idle"))
 	o.plan.Protective, o.plan.ProtectiveName = c.stateWord(o, f.get("protective"))
+	if o.writes != nil {
+		for _, x := range []struct {
+			v tag.Value
+			n *node
+		}{{o.plan.Idle, f.get("idle")}, {o.plan.Protective, f.get("protective")}} {
+			if x.v.Kind() != tag.None {
+				c.admits(o.writes, x.v, x.n)
+			}
+		}
+	}
 	if o.plan.IdleName != "" && o.plan.Idle == o.plan.Protective && o.plan.Idle.Kind() != tag.None {
 		c.bad(f.get("protective"), "states-equal", "", "name", o.plan.Name)
 	}
@@ -154,12 +166,16 @@ func (c *compiler) drives(o *output, n *node) {
 		c.unknown(n.piece(0, len(name)), "unknown-device", name, namesOf(c.devices, func(d *device) string { return d.name }))
 		return
 	}
+	c.readOnly(o.device, n)
+	if n.lost {
+		return
+	}
 	where := n.piece(len(s)-len(strings.TrimLeft(rest, " ")), len(s))
 	if strings.TrimSpace(rest) == "" {
 		c.bad(n, "bad-form", "write-form", "text", s, "form", name+" coil 0")
 		return
 	}
-	a, ty, ok := c.deviceAddress(o.device, where)
+	a, _, ok := c.deviceAddress(o.device, where)
 	if !ok {
 		return
 	}
@@ -175,8 +191,8 @@ func (c *compiler) drives(o *output, n *node) {
 		return
 	}
 	w.used = where
-	o.at = where
-	o.plan.Point = drivers.Point{Name: tag.Name(o.plan.Name), Station: o.device.station, Device: name, Address: a, Type: ty, Write: true}
+	o.at, o.writes = where, w
+	o.plan.Point = w.point(o.device, tag.Name(o.plan.Name))
 	if o.device.link != nil {
 		o.plan.Link = o.device.link.index
 	}
@@ -206,29 +222,87 @@ func (c *compiler) mayWrite(d *device, n *node) {
 	if n == nil {
 		return
 	}
+	if c.readOnly(d, n); n.lost {
+		d.vague = true
+		return
+	}
 	if n.kind != list {
 		d.vague = true
 		c.bad(n, "not-a-list", "write-list", "form", "[coil 0, coil 1]")
 		return
 	}
 	for _, item := range n.items {
-		s, ok := c.plain(item)
-		if !ok {
+		w := c.writable(d, item)
+		if w == nil {
 			d.vague = true
 			continue
 		}
-		a, _, ok := c.deviceAddress(d, item)
-		if !ok {
-			d.vague = true
+		if d.writable[w.at.String()] != nil {
+			c.bad(w.n, "address-twice", "", "text", w.n.text)
 			continue
 		}
-		if d.writable[a.String()] != nil {
-			c.bad(item, "address-twice", "", "text", s)
-			continue
-		}
-		w := &writable{n: item}
-		d.mayWrite, d.writable[a.String()] = append(d.mayWrite, w), w
+		d.mayWrite, d.writable[w.at.String()] = append(d.mayWrite, w), w
 	}
+}
+
+var writableForm = form{
+	{name: "at", must: true, also: []string{"address", "register", "coil"}},
+	{name: "type"},
+	{name: "range"},
+}
+
+// writable reads one entry of may_write: an address, or {at: holding 10, type:
+// float32 CDAB, range: 0 to 100}, where the range is of what is written.
+func (c *compiler) writable(d *device, item *node) *writable {
+	w := &writable{n: item}
+	var typ, span *node
+	if item.kind == section {
+		f := c.read(item, "writable", writableForm)
+		w.n, typ, span = f.get("at"), f.get("type"), f.get("range")
+	}
+	if _, ok := c.plain(w.n); !ok {
+		return nil
+	}
+	var ok bool
+	if w.at, w.typ, ok = c.deviceAddress(d, w.n); !ok {
+		return nil
+	}
+	if s, ok := c.plain(typ); ok {
+		ty, err := d.link.driver.ParseType(w.at, s)
+		if err != nil {
+			c.driverBad(typ, "bad-type", err)
+			return nil
+		}
+		w.typ = ty
+	} else if typ != nil {
+		return nil
+	}
+	if span == nil {
+		return w
+	}
+	t := Tag{Kind: w.typ.Kind}
+	if c.rangeOf(fields{c: c, form: tagForm, vals: map[string]*node{"range": span}}, &t); !t.Ranged {
+		return nil
+	}
+	w.ranged, w.low, w.high = true, t.Low, t.High
+	return w
+}
+
+// point is a point that writes w.
+func (w *writable) point(d *device, name tag.Name) drivers.Point {
+	return drivers.Point{
+		Name: name, Station: d.station, Device: d.name, Address: w.at, Type: w.typ, Options: d.options,
+		Ranged: w.ranged, Low: w.low, High: w.high, Write: true,
+	}
+}
+
+// admits reports whether a value may be written; what may not is a problem.
+func (c *compiler) admits(w *writable, v tag.Value, at *node) bool {
+	if f := v.Float(); w.ranged && (f < w.low || f > w.high) {
+		c.bad(at, "write-range", "write-range", "value", f, "low", w.low, "high", w.high, "address", w.n.text, "place", w.n.place.String())
+		return false
+	}
+	return true
 }
 
 // watchdog reads `watchdog: holding 20 = 1 every 1s`.
@@ -238,6 +312,7 @@ func (c *compiler) watchdog(d *device, n *node) {
 		d.watchdog = true
 		defer func() { d.unsure = n.lost }()
 	}
+	c.readOnly(d, n)
 	s, ok := c.plain(n)
 	if !ok {
 		return
@@ -261,7 +336,7 @@ func (c *compiler) watchdog(d *device, n *node) {
 	if !ok || !c.nothing(toks) || !c.bounds(n, every, 100*time.Millisecond, time.Minute) {
 		return
 	}
-	a, ty, ok := c.deviceAddress(d, where)
+	a, _, ok := c.deviceAddress(d, where)
 	if !ok {
 		return
 	}
@@ -278,14 +353,18 @@ func (c *compiler) watchdog(d *device, n *node) {
 	case v != float64(int64(v)) || v < -32768 || v > 65535:
 		c.bad(n, "out-of-bounds", "", "text", s, "low", -32768, "high", 65535)
 		return
-	case ty.Kind == tag.Bool:
+	case w.typ.Kind == tag.Bool:
 		if v != 0 && v != 1 {
 			c.bad(n, "out-of-bounds", "", "text", s, "low", 0, "high", 1)
 			return
 		}
 		value = tag.BoolValue(v == 1)
 	}
-	p := drivers.Point{Name: tag.Name(d.name + ".watchdog"), Station: d.station, Device: d.name, Address: a, Type: ty, Write: true, Period: every}
+	if !c.admits(w, value, n) {
+		return
+	}
+	p := w.point(d, tag.Name(d.name+".watchdog"))
+	p.Period = every
 	c.writes(d, w.n, p)
 	d.link.plan.KeepAlive = append(d.link.plan.KeepAlive, KeepAlive{Point: p, Value: value, Every: every, Device: d.name})
 }
@@ -331,6 +410,10 @@ func (c *compiler) readBack(o *output) {
 	if o.plan.Text.En != o.plan.Name {
 		t.Text = o.plan.Text
 	}
+	if o.plan.IdleName != "" && o.plan.ProtectiveName != "" {
+		t.Names = []Name{{o.plan.Idle.Int(), o.plan.IdleName}, {o.plan.Protective.Int(), o.plan.ProtectiveName}}
+		slices.SortFunc(t.Names, byCode)
+	}
 	c.addTag(info, t)
 	o.plan.ReadBack = info.id
 	o.plan.Point.Tag = info.id
@@ -339,6 +422,7 @@ func (c *compiler) readBack(o *output) {
 	}
 	p := o.plan.Point
 	p.Tag, p.Name, p.Write, p.Period = info.id, name, false, o.scan
+	p.Ranged = false // what may be written is one thing, what stands there another
 	o.device.link.points = append(o.device.link.points, p)
 }
 

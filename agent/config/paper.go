@@ -334,6 +334,19 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
+// pair returns an entry of a section, or nil.
+func (n *node) pair(key string) *pair {
+	if n == nil || n.kind != section {
+		return nil
+	}
+	for i := range n.pairs {
+		if n.pairs[i].key.text == key {
+			return &n.pairs[i]
+		}
+	}
+	return nil
+}
+
 // piece returns the characters from byte i to byte j of a text as a node of
 // their own, with their place.
 func (n *node) piece(i, j int) *node {

@@ -25,6 +25,12 @@ type Plan struct {
 	// Conditions are the agent's own boolean tags by code ("record.stopped",
 	// "link.plc.silent"): control sets them, alarms of Rules watch them.
 	Conditions map[string]tag.ID
+	// Texts is what text tags may say: a text value is an index into it.
+	Texts []string
+	// Secrets are those that the site names (`login: secret dcs-user`).
+	Secrets []Secret
+	// Templates are the device templates that the site uses.
+	Templates []Template
 }
 
 // Gateway is what the site says of itself.
@@ -78,6 +84,22 @@ type Tag struct {
 	Record Record
 	T90    time.Duration // of the detector, from its template; 0 unknown
 	Place  Place
+	// Names are the names of the codes of an enumeration (Kind Enum) or of a
+	// bool, in order of the codes, and the texts of a text tag by their index in
+	// Plan.Texts.
+	Names []Name
+}
+
+// Secret is the name of a secret and where it stands.
+type Secret struct {
+	Name  string
+	Place Place
+}
+
+// Name is what one code of a tag is called.
+type Name struct {
+	Code int64
+	Name string
 }
 
 // Record says which readings of a tag are kept: on a change of value greater

@@ -30,6 +30,7 @@ type Report struct {
 	Stories    int
 	Links      []LinkReport
 	Interlocks []InterlockReport
+	Templates  []Template
 }
 
 // LinkReport is what is asked on one link.
@@ -42,6 +43,8 @@ type LinkReport struct {
 	Requests []RequestReport
 	Writes   int           // watchdog registers kept alive
 	Busy     time.Duration // on the wire in each second, when all is well
+	Notes    []string      // what every screen shows of it, as keys of agent/i18n
+	ReadOnly bool
 }
 
 // RequestReport is one request.
@@ -97,7 +100,7 @@ func (r Response) WorstDead() time.Duration {
 func (p *Plan) Report() Report {
 	r := Report{
 		Gateway: p.Gateway.ID, Armed: p.Gateway.Armed, Hash: p.Hash, Conditions: len(p.Conditions),
-		Alarms: len(p.Rules.Alarms), Outputs: len(p.Outputs), Stories: len(p.Stories),
+		Alarms: len(p.Rules.Alarms), Outputs: len(p.Outputs), Stories: len(p.Stories), Templates: p.Templates,
 	}
 	perLink := make([]int, len(p.Links))
 	for _, t := range p.Tags[1:] {
@@ -109,7 +112,7 @@ func (p *Plan) Report() Report {
 	for i, l := range p.Links {
 		x := LinkReport{
 			Name: l.Name, Driver: l.Driver, Target: l.Target, Timeout: l.Timeout, Tags: perLink[i], Writes: len(l.KeepAlive),
-			Busy: time.Duration(busyOf(l) * float64(time.Second)),
+			Busy: time.Duration(busyOf(l) * float64(time.Second)), Notes: l.Notes, ReadOnly: l.ReadOnly,
 		}
 		for _, s := range l.Scans {
 			x.Requests = append(x.Requests, RequestReport{s.Request.String(), s.Period, len(s.Request.Points()), s.Request.Cost()})
@@ -225,23 +228,43 @@ func (r Report) Write(w io.Writer, lang i18n.Lang) error {
 	for _, l := range r.Links {
 		fmt.Fprintln(out)
 		say("link", i18n.Args{"name": l.Name, "driver": l.Driver, "target": l.Target, "timeout": spell(l.Timeout), "tags": l.Tags})
+		if l.ReadOnly {
+			say("read-only", nil)
+		}
+		for _, note := range l.Notes {
+			say("note", i18n.Args{"text": i18n.Key(note)})
+		}
 		say("busy", i18n.Args{"requests": len(l.Requests), "busy": milli(l.Busy), "percent": fmt.Sprintf("%.2g", l.Busy.Seconds()*100), "writes": l.Writes})
 		for _, q := range l.Requests {
 			say("request", i18n.Args{"period": spell(q.Period), "text": q.Text, "tags": q.Tags, "cost": milli(q.Cost)})
 		}
 	}
+	for _, t := range r.Templates {
+		if len(t.Caveats) == 0 {
+			continue
+		}
+		fmt.Fprintln(out)
+		say("template", i18n.Args{"name": t.Name, "devices": strings.Join(t.Devices, ", "), "source": t.Source})
+		for _, x := range t.Caveats {
+			say("note", i18n.Args{"text": inLang(x, lang)})
+		}
+	}
 	for _, x := range r.Interlocks {
 		fmt.Fprintln(out)
-		text := x.Text.En
-		if lang == i18n.Zh {
-			text = x.Text.Zh
-		}
+		text := inLang(x.Text, lang)
 		say("interlock", i18n.Args{"name": x.Name, "text": text, "m": x.M, "n": x.N})
 		for _, y := range x.Responses {
 			y.write(out, lang)
 		}
 	}
 	return out.Flush()
+}
+
+func inLang(t rules.Text, lang i18n.Lang) string {
+	if lang == i18n.Zh {
+		return t.Zh
+	}
+	return t.En
 }
 
 func (r Response) write(w io.Writer, lang i18n.Lang) {

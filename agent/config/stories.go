@@ -130,6 +130,13 @@ func (c *compiler) storyValue(t *tagInfo, toks []*node, whole *node) (tag.Value,
 	if t != nil && !t.unknownKind {
 		kind = t.kind
 	}
+	if t != nil && !t.unknownKind && t.named && t.stated() {
+		v, rest, ok := c.nameOf(t, toks)
+		if t.kind == tag.Text {
+			return tag.TextValue(uint32(v)), rest, ok
+		}
+		return tag.EnumValue(int64(v)), rest, ok
+	}
 	var v float64
 	rest := toks[1:]
 	if numberLen(toks[0].text) == 0 {
@@ -194,6 +201,10 @@ func (c *compiler) setValue(t *tagInfo, toks []*node, whole *node, set *ruletest
 func (c *compiler) ramp(t *tagInfo, toks []*node, whole *node, set *ruletest.Set, at time.Duration, form string) bool {
 	v, rest, ok := c.storyValue(t, toks, whole)
 	if !ok {
+		return false
+	}
+	if t != nil && t.stated() && !t.unknownKind {
+		c.bad(whole, "ramp-of-states", "", "tag", string(t.name))
 		return false
 	}
 	if t != nil && t.kind == tag.Bool && !t.unknownKind {

@@ -3,6 +3,7 @@ package config
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"davy/drivers"
@@ -22,6 +23,7 @@ type tagInfo struct {
 	used        bool // a rule looks at it
 	link        int
 	states      map[string]float64
+	named       bool // states are all that it can be
 	address     drivers.Address
 }
 
@@ -36,19 +38,36 @@ var tagForm = form{
 	{name: "scale"},
 	{name: "gain", also: []string{"factor"}},
 	{name: "offset"},
-	{name: "order", later: "order"},
+	{name: "order", also: []string{"byte_order", "word_order"}},
+	{name: "decimals"},
+	{name: "invalid", also: []string{"sentinel", "sentinels"}},
+	{name: "states", also: []string{"enum", "values"}},
+	{name: "texts"},
+	{name: "state", also: []string{"status"}},
 	{name: "formula", later: "computed"},
 }
 
-func (c *compiler) tag(d *device, p pair) {
+// tag compiles one tag. over is what the site says of a template's tag, nil
+// where it says nothing: a range, a unit, a scan period of its own.
+func (c *compiler) tag(d *device, p pair, over *pair) {
 	info := &tagInfo{n: p.key, device: d, name: tag.Name(d.name + "." + p.key.text), link: -1}
+	if over != nil {
+		info.n = over.key
+	}
 	if before := c.byName[info.name]; before != nil {
 		c.bad(p.key, "name-taken", "", "name", string(info.name), "place", before.n.place.String())
 		return
 	}
-	t := Tag{Name: info.name, Place: p.key.place, Period: DefaultScan, Link: -1, T90: d.t90}
-	pt := drivers.Point{Name: info.name, Station: d.station, Device: d.name}
+	t := Tag{Name: info.name, Place: info.n.place, Period: DefaultScan, Link: -1, T90: d.t90}
+	pt := drivers.Point{Name: info.name, Station: d.station, Device: d.name, Options: d.options}
 	f := c.read(p.val, "tag", tagForm)
+	if over != nil {
+		again := slices.Clone(tagForm)
+		again[0].must = false // its address stands in the template
+		for name, n := range c.read(over.val, "tag", again).vals {
+			f.vals[name] = n
+		}
+	}
 	c.address(d, f, info, &t, &pt)
 	if n := f.get("scan"); n != nil {
 		if v, ok := c.span(n, MinScan, MaxScan); ok {
@@ -57,22 +76,29 @@ func (c *compiler) tag(d *device, p pair) {
 	}
 	c.rangeOf(f, &t)
 	c.scaleOf(f, &t, &pt)
+	if t.Kind != tag.Text {
+		t.Kind = pt.Kind()
+	}
+	c.stateNames(f, f.get("states"), &t, &pt, info)
+	c.textsOf(f.get("texts"), &t, &pt, info)
+	c.invalidOf(f.get("invalid"), &t, &pt)
+	c.decimalsOf(d, f.get("decimals"), &t, &pt)
+	pt.State = c.tagState(d, f.get("state"), pt.Address)
 	if n := f.get("text"); n != nil {
 		t.Text, _ = c.prose(n)
 	}
 	c.recordOf(f.get("record"), &t)
 	info.vague = p.val.lost || p.val.kind != section || f.lost("range", "unit") || c.lostNear(p.val, "range") || c.lostNear(p.val, "unit")
-	t.Kind = pt.Kind()
 	info.kind, info.unknownKind = t.Kind, info.address == nil
 	pt.Ranged, pt.Low, pt.High, pt.Period = t.Ranged, t.Low, t.High, t.Period
 	info.ttl = max(3*t.Period, minTTL)
 	if d.stale > 0 {
 		if info.ttl = d.stale; d.stale < t.Period && !info.vague {
-			c.badOnce(p.key, "stale-before-scan", "", "tag", string(info.name), "stale", spell(d.stale), "scan", spell(t.Period))
+			c.badOnce(info.n, "stale-before-scan", "", "tag", string(info.name), "stale", spell(d.stale), "scan", spell(t.Period))
 		}
 	}
 	c.addTag(info, t)
-	if d.link != nil && !info.vague && !info.unknownKind && !f.lost("scale", "gain", "offset") {
+	if d.link != nil && !info.vague && !info.unknownKind && !f.lost("scale", "gain", "offset", "decimals", "invalid", "states", "texts", "state") {
 		pt.Tag = info.id
 		d.link.points = append(d.link.points, pt)
 	}
@@ -116,11 +142,31 @@ func (c *compiler) address(d *device, f fields, info *tagInfo, t *Tag, pt *drive
 		c.driverBad(f.get("at"), "bad-address", err)
 		return
 	}
-	ty, err := d.link.driver.ParseType(a, typ)
+	whole := typ
+	if n := f.get("order"); n != nil { // the byte order, where it is not in type
+		order, ok := c.plain(n)
+		if !ok {
+			return
+		}
+		if typ == "" {
+			c.bad(n, "order-without-type", "order-without-type", "text", order)
+			return
+		}
+		head, tail, field := strings.Cut(typ, " bits ")
+		if whole = head + " " + order; field {
+			whole += " bits " + tail
+		}
+	}
+	ty, err := d.link.driver.ParseType(a, whole)
 	if err != nil {
 		n := f.get("type")
 		if n == nil {
 			n = f.get("at")
+		}
+		if order := f.get("order"); order != nil {
+			if _, alone := d.link.driver.ParseType(a, typ); alone == nil {
+				n = order
+			}
 		}
 		c.driverBad(n, "bad-type", err)
 		return
@@ -161,6 +207,8 @@ func (c *compiler) rangeOf(f fields, t *Tag) {
 		c.bad(n, "range-order", "", "low", low, "high", high)
 	case t.Kind == tag.Bool:
 		c.bad(n, "range-of-bool", "")
+	case t.Kind == tag.Text:
+		c.bad(n, "not-of-number", "", "field", "range")
 	default:
 		t.Ranged, t.Low, t.High = true, low, high
 		if u != "" {
@@ -219,6 +267,13 @@ func (c *compiler) scaleOf(f fields, t *Tag, pt *drivers.Point) {
 	for _, name := range []string{"scale", "gain"} {
 		if n := f.get(name); n != nil && !n.lost && pt.Gain == 0 {
 			c.bad(n, "gain-zero", "")
+		}
+	}
+	if t.Kind == tag.Text && (pt.Gain != 0 || pt.Offset != 0) {
+		for _, name := range []string{"scale", "gain", "offset"} {
+			if n := f.get(name); n != nil {
+				c.bad(n, "not-of-number", "", "field", name)
+			}
 		}
 	}
 	if t.Kind == tag.Bool && (pt.Gain != 0 || pt.Offset != 0) {

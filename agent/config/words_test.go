@@ -17,7 +17,7 @@ import (
 
 // Where the code and the hint of a problem stand among a call's arguments.
 var problemCalls = map[string][2]int{
-	"c.bad": {1, 2}, "c.badOnce": {1, 2}, "c.warn": {1, 2}, "c.unknown": {1, -1}, "c.driverBad": {1, -1},
+	"c.bad": {1, 2}, "c.badOnce": {1, 2}, "c.warn": {1, 2}, "c.unknown": {1, -1}, "c.driverBad": {1, -1}, "c.ownBad": {2, -1},
 	"g.bad": {1, 2}, "r.bad": {2, 3}, "s.note": {2, 3}, "note": {2, 3}, "cv.note": {2, 3}, "refuse": {0, -1},
 }
 
@@ -121,6 +121,10 @@ func TestEveryCodeHasWords(t *testing.T) {
 	for _, c := range Conditions {
 		used["condition."+c.Code] = true
 	}
+	for _, c := range linkConditions {
+		used["condition."+c.Code] = true
+	}
+	used["condition."+anyLinkCondition.Code] = true
 	if len(used) < 200 {
 		t.Fatalf("only %d keys found: this test does not see the calls", len(used))
 	}

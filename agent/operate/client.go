@@ -47,6 +47,19 @@ func (c *Client) Do(ctx context.Context, cmd Command) (*Result, error) {
 	return a.Result, nil
 }
 
+// ReadNow asks for one tag from its device. A refusal is an *Error; a device that
+// does not answer is a reading with a bad quality.
+func (c *Client) ReadNow(ctx context.Context, name string) (*Fresh, error) {
+	a, err := c.ask(ctx, Command{Do: Read, Tag: name}, ReadWait)
+	if err != nil {
+		return nil, err
+	}
+	if a.Fresh == nil {
+		return nil, fmt.Errorf("ask agent for %s: %w: no reading", name, ErrAnswer)
+	}
+	return a.Fresh, nil
+}
+
 // ask asks again while the agent is busy: that was not carried out.
 func (c *Client) ask(ctx context.Context, cmd Command, wait time.Duration) (*answer, error) {
 	for begin := time.Now(); ; {

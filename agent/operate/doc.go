@@ -11,7 +11,7 @@
 // PIN, has its place in Who; nothing sets it yet.)
 //
 // One JSON object per line each way. Request: {"do":"status"}; answer:
-// {"ok":true,"view":{…}}, {"ok":true,"result":{…}} or
+// {"ok":true,"view":{…}}, {"ok":true,"result":{…}}, {"ok":true,"fresh":{…}} or
 // {"ok":false,"error":{"code":"refused.wrong-occurrence","args":{…}}}, where
 // the words of the code are in agent/i18n. The JSON of View is the same that
 // `davy status --json` prints: names and enumerations are stable.
@@ -19,7 +19,7 @@
 // Who owns what: the Server owns the socket's file and its connections; the
 // Handler owns the truth. Nothing is durable.
 //
-// Imports: rules, drivers/tag, agent/ring (kinds of events), agent/i18n.
+// Imports: rules, drivers/tag, agent/config, agent/ring (kinds of events), agent/i18n.
 package operate
 
 import (
@@ -46,6 +46,8 @@ const (
 	ViewWait    = 2 * time.Second        // the handler has so long for a View
 	CommandWait = 10 * time.Second       // … for a command; then nobody knows whether it was carried out
 	ReloadWait  = time.Minute            // … for reload
+	ReadWait    = 15 * time.Second       // … for a reading; then it is not known
+	MaxReads    = 4                      // readings asked for at once; more are told "busy"
 	Pace        = 20 * time.Millisecond  // between two requests of a connection
 	Hold        = 100 * time.Millisecond // a connection keeps its place at least so long, however fast it goes
 	AcceptPace  = time.Millisecond       // between two connections accepted
@@ -62,6 +64,9 @@ const (
 	Alarms = "alarms"
 	Log    = "log"
 )
+
+// Read asks for one tag from its device now, before what is polled.
+const Read = "read"
 
 // Requests that command.
 const (
@@ -81,6 +86,19 @@ type Handler interface {
 	Do(ctx context.Context, c Command) (*Result, error)
 }
 
+// Reader is a Handler that can read one tag now. An unknown tag is an *Error
+// with UnknownTag, one that no device has (the agent's own conditions) one with
+// NoDevice. A device that does not answer is no error but a bad reading.
+type Reader interface {
+	ReadNow(ctx context.Context, name string) (*Fresh, error)
+}
+
+// Codes of what a Reader refuses; both take the argument "tag".
+const (
+	UnknownTag = "operate.unknown-tag"
+	NoDevice   = "operate.no-device"
+)
+
 // Who says whose word it is.
 type Who struct {
 	Name   string `json:"name"`   // of the operating system's user, or "uid:N"
@@ -93,6 +111,7 @@ type Command struct {
 	Rule       string   `json:"rule,omitempty"`       // ack, reset
 	Occurrence uint64   `json:"occurrence,omitempty"` // as shown to the person
 	Note       string   `json:"note,omitempty"`
+	Tag        string   `json:"tag,omitempty"`   // read
 	Plan       string   `json:"plan,omitempty"`  // reload: hash of what was applied, hex
 	Names      []string `json:"names,omitempty"` // reload: rules that may be dropped though they stand
 	Who        Who      `json:"-"`               // the server's finding
@@ -155,5 +174,6 @@ type answer struct {
 	OK     bool    `json:"ok"`
 	View   *View   `json:"view,omitempty"`
 	Result *Result `json:"result,omitempty"`
+	Fresh  *Fresh  `json:"fresh,omitempty"`
 	Error  *Error  `json:"error,omitempty"`
 }

@@ -196,6 +196,11 @@ func (p *page) warnings() {
 			p.line("! " + strings.TrimRight(p.say(w.key, w.args), " :："))
 		}
 	}
+	for i := range v.Links {
+		for _, note := range v.Links[i].Notes {
+			p.line("! " + p.say("operate.warn.link", i18n.Args{"link": v.Links[i].Name, "note": i18n.Key(note)}))
+		}
+	}
 }
 
 // trips prints what is tripped, the newest first.
@@ -342,8 +347,12 @@ func (p *page) links() {
 		if !l.LastAnswer.IsZero() {
 			last = p.ago(l.LastAnswer)
 		}
+		state := p.say("operate.link."+string(l.State), nil)
+		if l.ReadOnly {
+			state += p.say("operate.comma", nil) + p.say("operate.read-only", nil)
+		}
 		rows = append(rows, []string{
-			l.Name, l.Target, p.say("operate.link."+string(l.State), nil), last,
+			l.Name, l.Target, state, last,
 			p.say("operate.link-counts", i18n.Args{"timeouts": l.Timeouts, "errors": l.Errors, "overruns": l.Overruns, "longest": figure(l.Longest)}),
 			l.Problem,
 		})

@@ -34,6 +34,7 @@ type Server struct {
 	shown *shown
 	queue chan struct{} // commands that are in the house
 	hand  chan struct{} // the one that is carried out
+	reads chan struct{} // readings that are asked for
 
 	mu      sync.Mutex
 	users   map[uint32]int // connections by user
@@ -56,6 +57,7 @@ func (s *Server) Run(ctx context.Context) error {
 	mine, _ := os.Lstat(s.Path)
 	s.shown = newShown(s.Handler)
 	s.queue, s.hand = make(chan struct{}, MaxQueue), make(chan struct{}, 1)
+	s.reads = make(chan struct{}, MaxReads)
 	s.users, s.conns = map[uint32]int{}, map[*net.UnixConn]struct{}{}
 
 	var wg sync.WaitGroup
@@ -223,6 +225,8 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn, uid uint32) {
 			} else {
 				ok = s.send(c, raw)
 			}
+		case Read:
+			ok = s.reply(c, s.read(ctx, r.Command))
 		case Ack, Reset, Arm, Disarm, Reload:
 			ok = s.reply(c, s.command(ctx, r.Command))
 		default:
@@ -232,6 +236,35 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn, uid uint32) {
 			return
 		}
 	}
+}
+
+// read asks a device for one tag now.
+func (s *Server) read(ctx context.Context, c Command) *answer {
+	if err := check(&c); err != nil {
+		return &answer{Error: err}
+	}
+	reader, can := s.Handler.(Reader)
+	if !can {
+		return &answer{Error: &Error{Code: "operate.unknown-request", Args: map[string]any{"request": c.Do}}}
+	}
+	select {
+	case s.reads <- struct{}{}:
+		defer func() { <-s.reads }()
+	default:
+		return &answer{Error: &Error{Code: busy}}
+	}
+	limited, cancel := context.WithTimeout(ctx, ReadWait)
+	defer cancel()
+	fresh, err := reader.ReadNow(limited, c.Tag)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &answer{Error: &Error{Code: "operate.not-read", Args: map[string]any{"tag": c.Tag}}}
+	case err != nil:
+		return &answer{Error: trouble(err)}
+	case fresh == nil:
+		return &answer{Error: &Error{Code: "operate.not-read", Args: map[string]any{"tag": c.Tag}}}
+	}
+	return &answer{OK: true, Fresh: fresh}
 }
 
 // command carries out one command, when its turn comes.
@@ -283,7 +316,7 @@ func check(c *Command) *Error {
 	if len(c.Note) > MaxNote || len(c.Names) > MaxNames {
 		return &Error{Code: "operate.too-long"}
 	}
-	for _, s := range append([]string{c.Rule, c.Plan}, c.Names...) {
+	for _, s := range append([]string{c.Rule, c.Plan, c.Tag}, c.Names...) {
 		if len(s) > MaxName {
 			return &Error{Code: "operate.too-long"}
 		}

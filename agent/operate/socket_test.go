@@ -69,6 +69,11 @@ func (a *agent) Do(ctx context.Context, c Command) (*Result, error) {
 // serve runs a server and waits until it answers.
 func serve(t *testing.T, a *agent) (path string, stop func()) {
 	t.Helper()
+	return serveHandler(t, a)
+}
+
+func serveHandler(t *testing.T, a Handler) (path string, stop func()) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "davy")
 	if err != nil {
 		t.Fatal(err)

@@ -122,6 +122,8 @@ type Link struct {
 	Overruns   uint64    `json:"overruns"`
 	Longest    float64   `json:"longest_answer_ms"`
 	Problem    string    `json:"problem,omitempty"` // the last error, as the log says it
+	ReadOnly   bool      `json:"read_only,omitempty"`
+	Notes      []string  `json:"notes,omitempty"` // what every screen shows of it: keys of agent/i18n, "link.note.no-security"
 }
 
 // AlarmState is the state of an alarm.

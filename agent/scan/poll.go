@@ -32,7 +32,7 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 		w.keepAlive(ctx, link, alive)
 		w.answerAsks(ctx, link)
 		now = w.Now().Mono
-		next := w.overdue()
+		next := w.overdue(now)
 		wait := int64(idleWait)
 		if next >= 0 {
 			wait = min(wait, w.due[next]-now)
@@ -57,6 +57,7 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 		}
 		wasSilent := w.silent.Load()
 		batch = append(batch[:0], next)
+		w.last = w.quietly.of(next)
 		if batcher != nil {
 			batch = w.together(batch, batcher.Window(), now)
 		}
@@ -81,12 +82,20 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 }
 
 // overdue returns the request whose slot is due first, -1 where there is none.
-func (w *Worker) overdue() int {
-	next := -1
+// Of those that are due now one of another station than the last goes first:
+// stations get their turns, and a doubled answer comes while another is asked.
+func (w *Worker) overdue(now int64) int {
+	next, other := -1, -1
 	for i, due := range w.due {
 		if next < 0 || due < w.due[next] {
 			next = i
 		}
+		if due <= now && w.quietly.of(i) != w.last && (other < 0 || due < w.due[other]) {
+			other = i
+		}
+	}
+	if other >= 0 {
+		return other
 	}
 	return next
 }

@@ -83,6 +83,7 @@ type Worker struct {
 	due                         []int64  // per request: its next slot, Mono
 	failed                      []int    // per request: failures in a row
 	quietly                     stations
+	last                        *station          // asked last
 	requests                    []drivers.Request // of the present batch
 	answers, failures, overruns atomic.Uint64
 	lastAnswer                  atomic.Int64

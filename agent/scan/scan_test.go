@@ -50,7 +50,7 @@ func (l *line) Read(ctx context.Context, q drivers.Request, dst []tag.Reading) (
 			}
 			l.busy += wait
 		}
-		time.Sleep(wait)
+		<-time.After(wait)
 	}
 	for _, p := range q.Points() {
 		dst = append(dst, tag.Reading{Tag: p.Tag, Quality: quality, Received: l.now()})
@@ -63,7 +63,7 @@ func (l *line) Close() error                                          { return n
 func (l *line) Window() int                                           { return max(l.window, 1) }
 
 func (l *line) ReadAll(ctx context.Context, reqs []drivers.Request, each func(int, []tag.Reading, error)) {
-	time.Sleep(l.wire)
+	<-time.After(l.wire)
 	for i, q := range reqs {
 		l.asked[q.Points()[0].Station]++
 		each(i, []tag.Reading{{Tag: q.Points()[0].Tag, Quality: tag.GoodQuality, Received: l.now()}}, nil)
@@ -124,7 +124,7 @@ func run(t *testing.T, stations, each int, period time.Duration, l *line, f func
 
 // pass lets time go by in the bubble; afterwards nobody else runs.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

@@ -1,31 +1,32 @@
-// Command davy-plant is a plant to talk to: a small ammonia cold store behind a
-// Modbus TCP server, which leaks and breaks when it is told to, and keeps its
-// own log of what happened and of every write it received.
+// Command davy-plant is a plant to talk to: a small ammonia cold store behind
+// Modbus (TCP; RTU and ASCII on serial lines of its own making; both over TCP,
+// listening or dialling in) and an OPC UA server. It leaks and breaks when it is
+// told to, and keeps its own log of what happened and of every write it received.
 //
 //	davy-plant run  --listen 127.0.0.1:0 --control 127.0.0.1:0 --log plant.jsonl --script leak.txt --seed 1
+//	davy-plant run  --rtu ./ttyPLC:9600,8E1 --opcua 127.0.0.1:4840
 //	davy-plant send --control 127.0.0.1:41234 "leak start 40"
 //
 // run prints one line of JSON on standard output when it is ready: the
 // addresses it got, under the names of type ready. Exit codes are those of
 // agent/cli; a script with mistakes, and a command that the plant refuses, are
 // wrong usage. It is a tool for a bench: its Modbus port believes everyone who
-// reaches it, as Modbus does.
+// reaches it, as Modbus does, and its OPC UA server has no security whatever.
 //
 // Imports: the packages below it, agent/cli, agent/clock, agent/i18n.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"os"
 	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -35,7 +36,6 @@ import (
 	"davy/cmd/davy-plant/bench"
 	"davy/cmd/davy-plant/control"
 	"davy/cmd/davy-plant/logbook"
-	"davy/cmd/davy-plant/modbus"
 	"davy/cmd/davy-plant/process"
 	"davy/cmd/davy-plant/script"
 )
@@ -53,6 +53,12 @@ func program(ctx context.Context, in io.Reader) *cli.Program {
 		{
 			Name: "run", Flags: []cli.Flag{
 				{Name: "listen", Value: "HOST:PORT", Default: "127.0.0.1:5020"},
+				{Name: "rtu", Value: "PATH:BAUD,8E1"},
+				{Name: "ascii", Value: "PATH:BAUD,7E1"},
+				{Name: "rtu-tcp", Value: "HOST:PORT"},
+				{Name: "ascii-tcp", Value: "HOST:PORT"},
+				{Name: "dial", Value: "HOST:PORT,rtu|ascii|tcp,HELLO"},
+				{Name: "opcua", Value: "HOST:PORT"},
 				{Name: "control", Value: "HOST:PORT|unix:PATH"},
 				{Name: "log", Value: "FILE"},
 				{Name: "script", Value: "FILE|-"},
@@ -68,16 +74,6 @@ func program(ctx context.Context, in io.Reader) *cli.Program {
 			Run: func(c *cli.Call) error { return send(ctx, c) },
 		},
 	}}
-}
-
-// ready is the line on standard output that says that everything listens.
-type ready struct {
-	Modbus  string  `json:"modbus"`
-	Control string  `json:"control,omitempty"` // as `send --control` takes it
-	Log     string  `json:"log,omitempty"`
-	Seed    uint64  `json:"seed"`
-	Speed   float64 `json:"speed"`
-	PID     int     `json:"pid"`
 }
 
 // wrong is an error of a flag's value.
@@ -118,6 +114,9 @@ func run(ctx context.Context, c *cli.Call, in io.Reader) error {
 	book, err := logbook.Create(c.Flag("log"))
 	if err != nil {
 		return err
+	}
+	if c.Flag("opcua") != "" {
+		stdlog.SetOutput(io.Discard) // the library narrates there
 	}
 	plant := bench.New(bench.Options{Seed: seed, Speed: speed, Script: lines, Watch: watch, Book: book, Now: clock.Now})
 	err = serve(ctx, c, plant, ready{Log: c.Flag("log"), Seed: seed, Speed: speed, PID: os.Getpid()})
@@ -177,48 +176,6 @@ func readScript(c *cli.Call, in io.Reader) ([]script.Line, error) {
 		return nil, cli.Quiet(cli.Wrong)
 	}
 	return lines, nil
-}
-
-// serve opens the plant's addresses, says so, and runs until ctx ends or a part fails.
-func serve(ctx context.Context, c *cli.Call, plant *bench.Bench, line ready) error {
-	fail := func(err error) error {
-		return &cli.Error{Exit: cli.Failed, Hint: "davy-plant.hint.listen", Cause: err}
-	}
-	srv, err := modbus.Listen(c.Flag("listen"), plant, clock.Now)
-	if err != nil {
-		return fail(err)
-	}
-	plant.Wire(srv)
-	line.Modbus = srv.Addr()
-	parts := []func(context.Context) error{srv.Run, plant.Run}
-	if addr := c.Flag("control"); addr != "" {
-		ctl, err := control.Listen(addr, plant, bench.Names(), func(p script.Problem) string {
-			cause, remedy := p.In(c.Lang)
-			return cause + c.Lang.Text("davy-plant.then", nil) + remedy
-		})
-		if err != nil {
-			srv.Refuse() // closes its listener
-			return fail(err)
-		}
-		parts = append(parts, ctl.Run)
-		line.Control = ctl.Addr()
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(parts))
-	var wg sync.WaitGroup
-	for i, part := range parts {
-		wg.Go(func() {
-			defer cancel() // all end with the first
-			errs[i] = part(ctx)
-		})
-	}
-	if err := json.NewEncoder(c.Out).Encode(line); err != nil {
-		cancel()
-		errs = append(errs, fmt.Errorf("say ready: %w", err))
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // send is `davy-plant send`.

@@ -37,6 +37,9 @@ func apply(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
+	if err := missingSecrets(plan, state).Write(c.Err, c.Lang, bundle); err != nil {
+		return err
+	}
 	report := agent.RunStories(plan)
 	writeStories(c, report, true)
 	if !report.OK() {

@@ -12,6 +12,9 @@ func check(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
+	if c.Set("state") {
+		problems = problems.Join(missingSecrets(plan, c.Flag("state")))
+	}
 	if c.JSON {
 		if err := problems.WriteJSON(c.Out, c.Lang); err != nil {
 			return err

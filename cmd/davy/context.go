@@ -13,7 +13,9 @@ import (
 	"davy/agent/i18n"
 	"davy/agent/operate"
 	"davy/drivers"
+	"davy/drivers/gpio"
 	"davy/drivers/modbus"
+	"davy/drivers/opcua"
 	"davy/drivers/sim"
 	firmware "davy/firmware-configs"
 	"davy/rules"
@@ -21,9 +23,13 @@ import (
 
 const defaultState = "/var/lib/davy"
 
-// driverSet is every protocol that this binary speaks.
+// driverSet is every protocol that this binary speaks. A process that opens
+// links makes it once: the drivers of a machine's own lines share what they hold.
 func driverSet() drivers.Set {
-	return drivers.Set{"modbus-tcp": modbus.TCP{}, "sim": &sim.Driver{}}
+	return drivers.Set{
+		"modbus-tcp": modbus.TCP{}, "modbus-rtu": modbus.RTU{}, "modbus-ascii": modbus.ASCII{},
+		"opcua": opcua.Driver{}, "gpio": gpio.New(), "sim": &sim.Driver{},
+	}
 }
 
 // person is who the operating system says is at the keyboard: claimed, not proved.

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"davy/agent/cli"
+	"davy/drivers/opcua"
 )
 
 // version is set by the linker.
@@ -22,20 +23,23 @@ func main() {
 func program() *cli.Program {
 	state := cli.Flag{Name: "state", Value: "DIR", Default: defaultState}
 	return &cli.Program{Name: "davy", Commands: []cli.Command{
-		{Name: "check", Min: 1, Max: 1, JSON: true, Run: check},
+		{Name: "check", Min: 1, Max: 1, JSON: true, Run: check, Flags: []cli.Flag{{Name: "state", Value: "DIR"}}},
 		{Name: "test", Min: 1, Max: 1, Run: test},
 		{Name: "apply", Min: 1, Max: 1, Run: apply, Flags: []cli.Flag{state, {Name: "reason", Value: "TEXT"}, {Name: "yes"}, {Name: "drop", Value: "RULE,…"}}},
 		{Name: "run", Min: 0, Max: 1, Run: run, Flags: []cli.Flag{state, {Name: "log-level", Value: "LEVEL", Default: "info"}}},
 		{Name: "status", JSON: true, Run: status, Flags: []cli.Flag{state}},
 		{Name: "alarms", JSON: true, Run: alarms, Flags: []cli.Flag{state}},
+		{Name: "read", Min: 1, Max: 1, JSON: true, Run: read, Flags: []cli.Flag{state}},
 		{Name: "ack", Min: 2, Max: 2, Run: ack, Flags: []cli.Flag{state, {Name: "note", Value: "TEXT"}}},
 		{Name: "reset", Min: 2, Max: 2, Run: reset, Flags: []cli.Flag{state, {Name: "note", Value: "TEXT"}}},
 		{Name: "arm", Run: arm, Flags: []cli.Flag{state, {Name: "reason", Value: "TEXT"}}},
 		{Name: "disarm", Run: disarm, Flags: []cli.Flag{state, {Name: "reason", Value: "TEXT"}}},
 		{Name: "log", JSON: true, Run: logCommand, Flags: []cli.Flag{state, {Name: "last", Value: "N", Default: "50"}}},
+		{Name: "secret", Min: 1, Max: 2, JSON: true, Run: secretCommand, Flags: []cli.Flag{state}},
 		{Name: "journal", Min: 1, Max: 1, JSON: true, Run: journalCommand, Flags: []cli.Flag{state}},
 		{Name: "keys", Min: 1, Max: 1, JSON: true, Run: keys, Flags: []cli.Flag{state}},
 		{Name: "version", JSON: true, Run: showVersion},
 		{Name: "keep", Hidden: true, Run: keepCommand, Flags: []cli.Flag{state, {Name: "log-level", Value: "LEVEL", Default: "info"}}},
+		{Name: opcua.Command, Hidden: true, Run: opcuaWorker},
 	}}
 }

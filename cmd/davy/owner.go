@@ -9,6 +9,7 @@ import (
 
 	"davy/agent"
 	"davy/agent/accept"
+	"davy/agent/secret"
 )
 
 // giveToOwner gives what root has just put into the state directory to the
@@ -29,7 +30,11 @@ func giveToOwner(state string) error {
 	if err != nil {
 		return err
 	}
-	paths := append(keys, keyDir(state), filepath.Join(state, agent.LatchName))
+	secrets, err := filepath.Glob(filepath.Join(secret.Dir(state), "*"))
+	if err != nil {
+		return err
+	}
+	paths := append(append(keys, secrets...), keyDir(state), secret.Dir(state), filepath.Join(state, agent.LatchName))
 	for _, name := range accept.Files {
 		paths = append(paths, filepath.Join(state, name))
 	}

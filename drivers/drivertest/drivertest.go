@@ -10,7 +10,14 @@
 //   - one point that the device lacks spoils no other;
 //   - when a fault is over, everything is good again without help;
 //   - a cancelled context ends a request at once;
-//   - only what may be written is written, and a write without an answer is unknown.
+//   - only what may be written is written, and a write without an answer is unknown;
+//   - of two devices on one line the one that is well comes good while the other is not.
+//
+// What the world does is a list, Kinds. A rig makes every one of them or says
+// why it cannot, so that nothing is silently missing.
+//
+// A link may answer a request with drivers.Later: nothing was asked, and the
+// suite asks again at the time that it names.
 //
 // Nothing is expected of a single request by the clock, only of what comes in
 // the end: the suite may run on a slow machine, or in a synctest bubble.
@@ -32,9 +39,15 @@ import (
 
 // Fault is one way in which the rig's device misbehaves.
 type Fault struct {
+	Kind  Kind // "" of what is beyond the list
 	Name  string
 	Begin func()
 	Good  bool // an odd but right answer: every point must come good all the same
+	// Spares are the points that the fault does not concern: they must come good
+	// while it lasts. nil: none.
+	Spares func(i int) bool
+	// Pause is a time in which nothing is asked after each request.
+	Pause time.Duration
 }
 
 // Rig is a driver under test with its device. Its functions may be called
@@ -46,17 +59,21 @@ type Rig struct {
 	Change func(i int)        // gives point i a value that no point held before
 	Heal   func()             // ends every fault, and what is lacking
 	Faults []Fault
+	Cannot map[Kind]string   // what the rig cannot do to the device, and why
 	Lack   []func(i int)     // ways in which point i is not there
 	Chaos  func(seed uint64) // a fault for each answer as the seed has it; nil: none
 	// Held reports whether point i held v at some instant of [from, to], by Config.Now.
 	Held func(i int, v tag.Value, from, to tag.Stamp) bool
 	// Silence makes the device answer nothing, and do what it is told if done is true.
 	Silence func(done bool)
-	// Write is a point that may be written; Written returns what the device has there.
+	// Write is a point that may be written; Written returns what the device has
+	// there; nil: nothing can be written.
 	Write   drivers.Point
 	Written func() tag.Value
-	// Recover is how long a recovery may take; 0 is 20 s.
-	Recover time.Duration
+	// Recover is how long a recovery may take; 0 is 20 s. Settle is how long what
+	// was under way may still come after one; 0 is two timeouts. A line needs more
+	// of both: it stays in doubt for its late_max.
+	Recover, Settle time.Duration
 }
 
 // Violation is a promise that was broken.
@@ -76,6 +93,7 @@ const (
 	Spoilt   = "spoilt"   // a point that suffers from its neighbour
 	Unsafe   = "unsafe"   // a write that should not be, or is called done and is not
 	Planning = "planning" // a point in no request, or in two
+	Untried  = "untried"  // a kind of fault that the rig does not make, without a reason
 )
 
 func (v Violation) String() string { return fmt.Sprintf("%s (%s): %s", v.Kind, v.Fault, v.Text) }
@@ -86,6 +104,8 @@ const (
 	chaosRounds = 40
 	// grace is what a request may take beyond its time on a busy machine.
 	grace = 2 * time.Second
+	// MostLater is the longest time that a link may put a request off.
+	MostLater = 70 * time.Second
 )
 
 // Run fails t with every violation.
@@ -101,6 +121,7 @@ func Run(t *testing.T, r *Rig) {
 func Check(ctx context.Context, r *Rig, seed uint64) []Violation {
 	c := &check{Rig: r, ctx: ctx, seed: seed, fault: "none", index: map[tag.ID]int{}}
 	c.Heal()
+	c.kinds()
 	c.plan()
 	if len(c.found) > 0 {
 		return c.found
@@ -123,13 +144,18 @@ func (c *check) faults() {
 		}
 		c.fault = f.Name
 		f.Begin()
-		if f.Good {
+		c.between = f.Pause
+		switch {
+		case f.Good:
 			c.recovers()
-		} else {
+		case f.Spares != nil:
+			c.sparesThose(f.Spares)
+		default:
 			for range rounds {
 				c.readAll()
 			}
 		}
+		c.between = 0
 		c.Heal()
 		c.recovers()
 	}
@@ -178,6 +204,8 @@ type check struct {
 	fault    string
 	found    []Violation
 	turn     int
+	between  time.Duration // pause after each request
+	later    int64         // the earliest time for which a request of this round was put off, 0 none
 }
 
 func (c *check) violation(kind, format string, args ...any) {
@@ -236,7 +264,6 @@ func (c *check) read(ctx context.Context, q drivers.Request, into map[int]tag.Re
 			c.violation(Panic, "%v", e)
 		}
 	}()
-	points := q.Points()
 	dst := []tag.Reading{{Tag: 1 << 30}}
 	from := c.Config.Now()
 	dst, err := c.link.Read(ctx, q, dst)
@@ -244,11 +271,22 @@ func (c *check) read(ctx context.Context, q drivers.Request, into map[int]tag.Re
 	if took, most := time.Duration(to.Mono-from.Mono), c.Config.Timeout+grace; took > most {
 		c.violation(Late, "%s took %v, more than %v", q, took, most)
 	}
-	if len(dst) != 1+len(points) || dst[0].Tag != 1<<30 {
-		c.violation(Missing, "%s: %d readings for %d points (%v)", q, len(dst)-1, len(points), err)
+	if len(dst) < 1 || dst[0].Tag != 1<<30 {
+		c.violation(Missing, "%s: what was read before is gone", q)
 		return
 	}
-	for n, got := range dst[1:] {
+	c.putOff(q, err, dst[1:], to)
+	c.judge(q, dst[1:], err, from, to, into)
+}
+
+// judge checks the readings of one request.
+func (c *check) judge(q drivers.Request, readings []tag.Reading, err error, from, to tag.Stamp, into map[int]tag.Reading) {
+	points := q.Points()
+	if len(readings) != len(points) {
+		c.violation(Missing, "%s: %d readings for %d points (%v)", q, len(readings), len(points), err)
+		return
+	}
+	for n, got := range readings {
 		i := c.index[points[n].Tag]
 		if got.Tag != points[n].Tag {
 			c.violation(Missing, "%s: reading %d is of tag %d, not %d", q, n, got.Tag, points[n].Tag)
@@ -264,15 +302,94 @@ func (c *check) read(ctx context.Context, q drivers.Request, into map[int]tag.Re
 	}
 }
 
-// readAll reads every request once, with points changing in between.
+// putOff notes that a request was put off, which has to be for a bounded time
+// and without a reading.
+func (c *check) putOff(q drivers.Request, err error, readings []tag.Reading, now tag.Stamp) {
+	var l *drivers.Later
+	if !errors.As(err, &l) {
+		return
+	}
+	if wait := time.Duration(l.Until - now.Mono); wait > MostLater {
+		c.violation(Late, "%s is put off for %v, more than %v", q, wait, MostLater)
+	}
+	for _, r := range readings {
+		if !r.Quality.Bad() {
+			c.violation(Wrong, "%s was put off and has a good reading", q)
+		}
+	}
+	if c.later == 0 || l.Until < c.later {
+		c.later = l.Until
+	}
+}
+
+// readAll reads every request once, with points changing in between. Where some
+// were put off, the next round begins when they may be asked.
 func (c *check) readAll() map[int]tag.Reading {
+	if c.later != 0 {
+		c.wait(c.later)
+		c.later = 0
+	}
 	got := map[int]tag.Reading{}
-	for _, q := range c.requests {
-		c.turn++
-		c.Change(c.turn % len(c.Points))
-		c.read(c.ctx, q, got)
+	for i := 0; i < len(c.requests); {
+		n := 1
+		b, ok := c.link.(drivers.Batcher)
+		if ok {
+			n = max(1, min(b.Window(), len(c.requests)-i))
+		}
+		for range n {
+			c.turn++
+			c.Change(c.turn % len(c.Points))
+		}
+		if n == 1 {
+			c.read(c.ctx, c.requests[i], got)
+		} else {
+			c.readTogether(b, c.requests[i:i+n], got)
+		}
+		i += n
+		if c.between > 0 {
+			pause(c.ctx, c.between)
+		}
 	}
 	return got
+}
+
+// readTogether asks several requests at once and checks the readings of each.
+func (c *check) readTogether(b drivers.Batcher, reqs []drivers.Request, into map[int]tag.Reading) {
+	defer func() {
+		if e := recover(); e != nil {
+			c.violation(Panic, "%v", e)
+		}
+	}()
+	times := make([]int, len(reqs))
+	from := c.Config.Now()
+	b.ReadAll(c.ctx, reqs, func(i int, readings []tag.Reading, err error) {
+		times[i]++
+		to := c.Config.Now()
+		c.putOff(reqs[i], err, readings, to)
+		c.judge(reqs[i], readings, err, from, to, into)
+	})
+	for i, n := range times {
+		if n != 1 {
+			c.violation(Missing, "%s was answered for %d times", reqs[i], n)
+		}
+	}
+	took := time.Duration(c.Config.Now().Mono - from.Mono)
+	if most := time.Duration(len(reqs)+1)*c.Config.Timeout + grace; took > most {
+		c.violation(Late, "%d requests took %v, more than %v", len(reqs), took, most)
+	}
+}
+
+// write writes a point, when the link lets it.
+func (c *check) write(p drivers.Point, v tag.Value) error {
+	for range 20 {
+		err := c.link.Write(c.ctx, p, v)
+		var l *drivers.Later
+		if !errors.As(err, &l) {
+			return err
+		}
+		c.wait(l.Until)
+	}
+	return errors.New("put off again and again")
 }
 
 // until reads until ok holds of one round, and reports whether it came to that.
@@ -299,7 +416,7 @@ func (c *check) recovers() {
 	all := func(got map[int]tag.Reading) bool { return len(goods(got)) == len(c.Points) }
 	got, ok := c.until(all)
 	if ok {
-		pause(c.ctx, 2*c.Config.Timeout)
+		pause(c.ctx, max(2*c.Config.Timeout, c.Settle))
 		got, ok = c.until(all)
 	}
 	if !ok {
@@ -310,6 +427,21 @@ func (c *check) recovers() {
 				return
 			}
 		}
+	}
+}
+
+// sparesThose reads until every point that a fault does not concern is good.
+func (c *check) sparesThose(spared func(i int) bool) {
+	_, ok := c.until(func(got map[int]tag.Reading) bool {
+		for i := range c.Points {
+			if spared(i) && !got[i].Quality.Good() {
+				return false
+			}
+		}
+		return true
+	})
+	if !ok {
+		c.violation(Spoilt, "points of a device that is well do not come good beside another")
 	}
 }
 
@@ -344,6 +476,9 @@ func goods(got map[int]tag.Reading) (out []int) {
 
 // cancels sees to it that a cancelled context ends a request, with bad readings.
 func (c *check) cancels() {
+	if c.Silence == nil {
+		return
+	}
 	c.fault = "cancelled"
 	c.close()
 	patient := c.Config
@@ -373,6 +508,9 @@ func (c *check) cancels() {
 
 // writes sees what is written, what is refused and what is unknown.
 func (c *check) writes() {
+	if c.Written == nil || c.Silence == nil {
+		return
+	}
 	c.fault = "write"
 	c.close()
 	c.open(c.Config)
@@ -381,7 +519,7 @@ func (c *check) writes() {
 	other := tag.BoolValue(!before.True())
 	locked := c.Write
 	locked.Write = false
-	if err := c.link.Write(c.ctx, locked, other); !errors.Is(err, drivers.ErrReadOnly) {
+	if err := c.write(locked, other); !errors.Is(err, drivers.ErrReadOnly) {
 		c.violation(Unsafe, "a point that may not be written: %v", err)
 	}
 	if c.Written() != before {
@@ -389,7 +527,7 @@ func (c *check) writes() {
 	}
 	var err error
 	for range 5 { // a busy machine may make an answer late
-		if err = c.link.Write(c.ctx, c.Write, other); err == nil {
+		if err = c.write(c.Write, other); err == nil {
 			break
 		}
 	}
@@ -397,11 +535,11 @@ func (c *check) writes() {
 		c.violation(Unsafe, "written %v: %v, the device has %v", other, err, c.Written())
 	}
 	c.Silence(true)
-	if err := c.link.Write(c.ctx, c.Write, before); !errors.Is(err, drivers.ErrUnknown) {
+	if err := c.write(c.Write, before); !errors.Is(err, drivers.ErrUnknown) {
 		c.violation(Unsafe, "a write that was done and not answered: %v", err)
 	}
 	c.Silence(false)
-	if err := c.link.Write(c.ctx, c.Write, other); err == nil {
+	if err := c.write(c.Write, other); err == nil {
 		c.violation(Unsafe, "a write that was not done is called done")
 	}
 	c.Heal()

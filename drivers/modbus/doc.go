@@ -41,13 +41,9 @@ import "time"
 
 // What bounds a link. Registers and bits per request are the protocol's.
 const (
-	MaxRegisters = 125  // of one read request
-	MaxBits      = 2000 // of one read request
-
-	// A block bridges a gap of this many unasked registers or bits rather than
-	// ask twice: 32 bytes cost less than another request and its answer.
-	MaxGapRegisters = 16
-	MaxGapBits      = 256
+	MaxRegisters     = 125  // of one read request
+	MaxWideRegisters = 62   // of one, where a register has 32 bits: an answer has at most 250 bytes of data
+	MaxBits          = 2000 // of one read request
 
 	// DefaultPort is Modbus TCP's.
 	DefaultPort = "502"

@@ -10,7 +10,8 @@ import (
 
 const (
 	header = 7 // transaction 2, protocol 2, length 2, unit 1
-	maxADU = header + 253
+	maxPDU = 253
+	maxADU = header + maxPDU
 )
 
 // exception is a device's refusal, by its code in the protocol.
@@ -80,17 +81,50 @@ func (packager) Verify(request, answer []byte) error {
 	return err
 }
 
+// answerSize returns how many bytes the PDU of the right answer to a request
+// has, its function byte included; an exception has two. 0: the answer says
+// itself (identification), see identitySize.
+func answerSize(adu []byte) int { return (*unitOptions)(nil).answerSize(adu) }
+
+// answerSize is answerSize for a device with these options; u may be nil.
+func (u *unitOptions) answerSize(adu []byte) int {
+	switch adu[7] {
+	case lib.FuncCodeReadCoils, lib.FuncCodeReadDiscreteInputs, lib.FuncCodeReadHoldingRegisters,
+		lib.FuncCodeReadInputRegisters, lib.FuncCodeReadWriteMultipleRegisters:
+		return 2 + u.dataSize(adu)
+	case lib.FuncCodeMaskWriteRegister:
+		return 7
+	case funcIdentify:
+		return 0
+	}
+	return 5
+}
+
+// dataSize returns how many bytes of data the right answer to a read has.
+func (u *unitOptions) dataSize(adu []byte) int {
+	quantity := int(binary.BigEndian.Uint16(adu[10:]))
+	if adu[7] <= lib.FuncCodeReadDiscreteInputs {
+		return (quantity + 7) / 8
+	}
+	return quantity * u.registerBytes()
+}
+
 // check compares an answer with its request, everything: transaction,
 // protocol, length, unit, function, count of data, echo of a write. It returns
 // the data of a read. The error is an exception, or wraps errNonsense.
 func check(request, answer []byte) ([]byte, error) {
+	return (*unitOptions)(nil).check(request, answer)
+}
+
+// check is check for a device with these options; u may be nil.
+func (u *unitOptions) check(request, answer []byte) ([]byte, error) {
 	if len(answer) < header+2 || int(binary.BigEndian.Uint16(answer[4:])) != len(answer)-6 {
 		return nil, fmt.Errorf("%w of the frame, %d bytes", errLength, len(answer))
 	}
 	if answer[0] != request[0] || answer[1] != request[1] || answer[2] != 0 || answer[3] != 0 {
 		return nil, fmt.Errorf("%w: transaction or protocol", errNonsense)
 	}
-	if answer[6] != request[6] {
+	if answer[6] != request[6] && (u == nil || !u.anyUnit) {
 		return nil, fmt.Errorf("%w: answer of unit %d", errNonsense, answer[6])
 	}
 	function, data := request[7], answer[8:]
@@ -103,22 +137,30 @@ func check(request, answer []byte) ([]byte, error) {
 	if answer[7] != function {
 		return nil, fmt.Errorf("%w: function %d in answer to function %d", errNonsense, answer[7], function)
 	}
-	quantity := int(binary.BigEndian.Uint16(request[10:]))
 	switch function {
-	case lib.FuncCodeReadCoils, lib.FuncCodeReadDiscreteInputs:
-		quantity = (quantity + 7) / 8
-	case lib.FuncCodeReadHoldingRegisters, lib.FuncCodeReadInputRegisters:
-		quantity *= 2
-	default: // a write: address and value, or address and quantity, come back
-		if len(data) != 4 || string(data) != string(request[8:12]) {
-			return nil, fmt.Errorf("%w: the echo is not what was written", errNonsense)
+	case lib.FuncCodeReadCoils, lib.FuncCodeReadDiscreteInputs, lib.FuncCodeReadHoldingRegisters,
+		lib.FuncCodeReadInputRegisters, lib.FuncCodeReadWriteMultipleRegisters:
+		size := u.dataSize(request)
+		if int(data[0]) != len(data)-1 || len(data)-1 != size {
+			return nil, fmt.Errorf("%w of the data, %d bytes for %d", errLength, len(data)-1, size)
+		}
+		return data[1:], nil
+	case funcIdentify:
+		if n, ok := identitySize(answer[7:]); !ok || n != len(answer)-7 || data[1] != request[9] {
+			return nil, fmt.Errorf("%w: % x is no identification", errNonsense, answer[7:])
 		}
 		return data, nil
 	}
-	if int(data[0]) != len(data)-1 || len(data)-1 != quantity {
-		return nil, fmt.Errorf("%w of the data, %d bytes for %d", errLength, len(data)-1, quantity)
+	// A write: address and value, or address and quantity, come back; of a mask
+	// write address and both masks.
+	n := 4
+	if function == lib.FuncCodeMaskWriteRegister {
+		n = 6
 	}
-	return data[1:], nil
+	if len(data) != n || string(data) != string(request[8:8+n]) {
+		return nil, fmt.Errorf("%w: the echo is not what was written", errNonsense)
+	}
+	return data, nil
 }
 
 // compiled is the Transporter that keeps a request's bytes instead of sending them.
@@ -131,14 +173,19 @@ func (c *compiled) Send(adu []byte) ([]byte, error) {
 	return nil, errCompiled
 }
 
-// readFrame has goburrow's client build the request that reads quantity
-// registers or bits, and returns its bytes.
-func readFrame(station byte, t Table, first uint16, quantity int) []byte {
+// frame has goburrow's client build a request and returns its bytes.
+func frame(station byte, build func(lib.Client) ([]byte, error)) []byte {
 	var c compiled
-	client := lib.NewClient2(packager{station}, &c)
-	read := [...]func(uint16, uint16) ([]byte, error){client.ReadCoils, client.ReadDiscreteInputs, client.ReadInputRegisters, client.ReadHoldingRegisters}
-	if _, err := read[t](first, uint16(quantity)); err != errCompiled {
-		panic(fmt.Sprintf("BUG: modbus: plan asks for %d of %s: %v", quantity, t, err))
+	if _, err := build(lib.NewClient2(packager{station}, &c)); err != errCompiled {
+		panic(fmt.Sprintf("BUG: modbus: a request that cannot be: %v", err))
 	}
 	return c.adu
+}
+
+// readFrame is the request that reads quantity registers or bits.
+func readFrame(station byte, t Table, first uint16, quantity int) []byte {
+	return frame(station, func(c lib.Client) ([]byte, error) {
+		read := [...]func(uint16, uint16) ([]byte, error){c.ReadCoils, c.ReadDiscreteInputs, c.ReadInputRegisters, c.ReadHoldingRegisters}
+		return read[t](first, uint16(quantity))
+	})
 }

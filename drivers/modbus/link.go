@@ -66,8 +66,13 @@ type link struct {
 	now     func() tag.Stamp
 	until   time.Time // when the present Read or Write has to be over
 
+	batch batch // what ReadAll is at
+
 	// What was learnt about blocks; see split.go.
 	splits map[*request]*split
+	longer map[place]learnt // and of their longer forms; see split_form.go
+
+	readOnly bool // nothing is written
 }
 
 func open(cfg drivers.LinkConfig, make func(cfg drivers.LinkConfig) channel) *link {
@@ -83,7 +88,7 @@ func open(cfg drivers.LinkConfig, make func(cfg drivers.LinkConfig) channel) *li
 	if cfg.Now == nil {
 		panic("BUG: modbus: LinkConfig.Now is nil")
 	}
-	return &link{channel: make(cfg), name: cfg.Name, timeout: cfg.Timeout, log: cfg.Log, now: cfg.Now, splits: map[*request]*split{}}
+	return &link{channel: make(cfg), name: cfg.Name, timeout: cfg.Timeout, log: cfg.Log, now: cfg.Now, splits: map[*request]*split{}, readOnly: cfg.ReadOnly}
 }
 
 // Counts returns what happened so far.

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -22,7 +23,11 @@ type mbap struct {
 	timeout time.Duration
 	log     *slog.Logger
 	now     func() tag.Stamp
-	dial    func(ctx context.Context, target string) (Port, error)
+	way     *way
+	packets [][]byte // what the peer sends beside answers
+	pipe    *pipe    // nil: pipelining is off
+	unit    *unitOptions
+	calm    [256]int64 // of each station that wants a pause, until when, Mono
 	count   Counts
 	answers [256]uint32 // of each station
 
@@ -52,11 +57,26 @@ type mbap struct {
 	mu      sync.Mutex
 	port    Port // while a transaction runs
 	watched int  // counts contexts
+	idler   *time.Timer
+	held    Port      // the connection, as far as idler may close it
+	quiet   time.Time // when the last transaction was over
 }
 
-func newMBAP(cfg drivers.LinkConfig, dial func(context.Context, string) (Port, error)) *mbap {
-	return &mbap{target: cfg.Target, timeout: cfg.Timeout, log: cfg.Log, now: cfg.Now, dial: dial}
+// nearby is how far apart the transaction ids of requests under way are at least.
+const nearby = 256
+
+// newMBAP makes the channel of a link; pipeline is how many requests may be
+// under way at once, see tcpOptions.
+func newMBAP(cfg drivers.LinkConfig, w *way, pipeline int) *mbap {
+	m := &mbap{target: cfg.Target, timeout: cfg.Timeout, log: cfg.Log, now: cfg.Now, way: w, packets: w.packets()}
+	if pipeline != 0 {
+		m.pipe = newPipe(pipeline)
+	}
+	return m
 }
+
+// heed notes the device that is asked next.
+func (m *mbap) heed(u *unitOptions) { m.unit = u }
 
 func (m *mbap) counts() Counts            { return m.count }
 func (m *mbap) heard(station byte) uint32 { return m.answers[station] }
@@ -66,12 +86,65 @@ func (m *mbap) close() error {
 		m.stop()
 		m.stop, m.done = nil, nil
 	}
-	if m.conn == nil {
-		return nil
+	var err error
+	if m.conn != nil {
+		err = m.conn.Close()
+		m.hungUp()
 	}
-	err := m.conn.Close()
-	m.conn = nil
+	m.way.close()
 	return err
+}
+
+// hungUp notes that the connection was closed.
+func (m *mbap) hungUp() {
+	m.conn = nil
+	if m.idler != nil {
+		m.mu.Lock()
+		m.held = nil
+		m.mu.Unlock()
+		m.idler.Stop()
+	}
+}
+
+// release closes a connection that nobody used for as long as the site allows:
+// many devices have but one, and another master may want it.
+func (m *mbap) release() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held == nil {
+		return
+	}
+	rest := m.way.idle
+	if m.port == nil {
+		rest -= time.Since(m.quiet)
+	}
+	if rest > 0 {
+		m.idler.Reset(rest)
+		return
+	}
+	m.held.Close() // nothing is under way that an error could concern
+	m.held = nil
+}
+
+// released forgets a connection that release has closed, or that its unit has
+// left behind for a newer one.
+func (m *mbap) released() {
+	if m.conn == nil {
+		return
+	}
+	if m.idler != nil {
+		m.mu.Lock()
+		gone := m.held == nil
+		m.mu.Unlock()
+		if gone {
+			m.conn = nil
+			return
+		}
+	}
+	if _, urgent := m.way.fresher(); urgent {
+		m.conn.Close() // its unit is not there any more
+		m.hungUp()
+	}
 }
 
 // watch has interrupt called when ctx ends. It costs nothing while calls
@@ -121,18 +194,31 @@ func (m *mbap) begin(ctx context.Context, deadline time.Time) error {
 	return err
 }
 
-// end keeps a late interrupt from the connection.
+// end keeps a late interrupt from the connection, and begins a pause.
 func (m *mbap) end() {
 	m.mu.Lock()
 	m.port = nil
+	if m.idler != nil {
+		m.quiet = time.Now()
+	}
 	m.mu.Unlock()
+	if m.unit != nil && m.unit.pause > 0 {
+		m.calm[m.out[6]] = m.now().Mono + int64(m.unit.pause)
+	}
 }
 
 // exchange implements channel. Where the peer had closed an idle connection,
 // a read (again) is asked once more on a new one.
 func (m *mbap) exchange(ctx context.Context, adu []byte, again bool, deadline time.Time) ([]byte, error) {
+	if data, err, ok := m.prepared(adu); ok {
+		return data, err
+	}
 	limit := time.Until(deadline)
-	if m.conn != nil && m.used == 1<<16 {
+	if err := m.rest(ctx, adu[6], deadline); err != nil {
+		return nil, err
+	}
+	m.released()
+	if m.conn != nil && m.used >= m.ids() {
 		if m.owes {
 			m.drop(errors.New("transaction ids used up while an answer is owed"), false)
 		}
@@ -143,7 +229,7 @@ func (m *mbap) exchange(ctx context.Context, adu []byte, again bool, deadline ti
 		return nil, unsent{err}
 	}
 	data, err := m.transact(ctx, adu, deadline, limit)
-	if err != nil && again && old && m.conn == nil && !errors.Is(err, errFraming) && ctx.Err() == nil && time.Now().Before(deadline) {
+	if _, nothing := err.(unsent); err != nil && (again || nothing) && old && m.conn == nil && !errors.Is(err, errFraming) && ctx.Err() == nil && time.Now().Before(deadline) {
 		if m.connect(ctx, deadline) == nil {
 			return m.transact(ctx, adu, deadline, limit)
 		}
@@ -155,8 +241,7 @@ func (m *mbap) exchange(ctx context.Context, adu []byte, again bool, deadline ti
 // returns an error that is neither an exception, silence nor nonsense, the
 // connection is closed.
 func (m *mbap) transact(ctx context.Context, adu []byte, deadline time.Time, limit time.Duration) ([]byte, error) {
-	m.id += m.stride
-	m.used++
+	m.next()
 	request := m.out[:copy(m.out[:], adu)]
 	binary.BigEndian.PutUint16(request, m.id)
 	if err := m.begin(ctx, deadline); err != nil {
@@ -164,7 +249,7 @@ func (m *mbap) transact(ctx context.Context, adu []byte, deadline time.Time, lim
 		if ctx.Err() != nil {
 			return nil, unsent{ctx.Err()}
 		}
-		return nil, m.drop(err, false)
+		return nil, unsent{m.drop(err, false)}
 	}
 	defer m.end()
 	m.count.Asked++
@@ -184,7 +269,7 @@ func (m *mbap) transact(ctx context.Context, adu []byte, deadline time.Time, lim
 			m.count.Dropped++
 			continue
 		}
-		data, err := check(request, frame)
+		data, err := m.unit.check(request, frame)
 		if err == nil || !errors.Is(err, errNonsense) {
 			err = m.followed(err)
 		}
@@ -208,6 +293,10 @@ func (m *mbap) transact(ctx context.Context, adu []byte, deadline time.Time, lim
 func (m *mbap) followed(err error) error {
 	for at := m.r; at < m.w; {
 		rest := m.in[at:m.w]
+		if n := m.packet(rest); n != 0 {
+			at += max(n, -n)
+			continue
+		}
 		n, ok := frameLength(rest)
 		if !ok || n > len(rest) {
 			return m.drop(fmt.Errorf("%w: %d bytes after the answer are no frame", errFraming, len(rest)), false)
@@ -223,7 +312,13 @@ func (m *mbap) frame() ([]byte, error) {
 		if m.r == m.w {
 			m.r, m.w = 0, 0
 		}
-		if b := m.in[m.r:m.w]; len(b) >= header {
+		b := m.in[m.r:m.w]
+		n := m.packet(b)
+		if n > 0 {
+			m.r += n
+			continue
+		}
+		if n == 0 && len(b) >= header {
 			n, ok := frameLength(b)
 			if !ok {
 				return nil, fmt.Errorf("%w: % x is no header", errFraming, b[:header])
@@ -268,22 +363,37 @@ func (m *mbap) unanswered(ctx context.Context, limit time.Duration) error {
 		return ctx.Err()
 	}
 	m.count.Silent++
-	if inFull(silence(limit), m.timeout) {
-		m.silent++
-	}
-	switch {
-	case m.r < m.w:
+	if m.r < m.w {
+		if inFull(silence(limit), m.timeout) {
+			m.silent++
+		}
 		m.drop(errCut, false)
+	} else if inFull(silence(limit), m.timeout) {
+		m.muted(limit)
+	}
+	return silence(limit)
+}
+
+// muted notes that a whole timeout went by without a sign from the peer, and
+// replaces a connection that may be dead.
+func (m *mbap) muted(limit time.Duration) {
+	m.silent++
+	switch waits, _ := m.way.fresher(); {
+	case m.conn == nil:
+	case waits:
+		m.drop(silence(limit), true) // the unit may have dialed in again
 	case m.silent >= SilentLimit<<min(m.mute, SilentDoublings):
 		m.mute++
 		m.drop(silence(limit), true) // the silence was pause enough
 	}
-	return silence(limit)
 }
 
 // answered notes an answer that fits its request.
 func (m *mbap) answered() {
 	m.count.Answered++
+	if !m.fruitful {
+		m.way.good()
+	}
 	m.failed, m.mute, m.fruitful = 0, 0, true
 	if !m.up {
 		m.up = true
@@ -295,7 +405,7 @@ func (m *mbap) answered() {
 // the next, unless this end gave it up.
 func (m *mbap) drop(why error, ours bool) error {
 	m.conn.Close() // the reason is known, and a second error would say nothing more
-	m.conn = nil
+	m.hungUp()
 	m.count.Lost++
 	if m.up {
 		m.up = false
@@ -330,20 +440,44 @@ func (m *mbap) connect(ctx context.Context, deadline time.Time) error {
 	}
 	m.count.Dialed++
 	dialing, cancel := context.WithDeadline(ctx, deadline)
-	conn, err := m.dial(dialing, m.target)
+	conn, err := m.way.open(dialing)
 	cancel()
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		m.pause(err)
+		if !errors.Is(err, errNobody) { // a unit that dials in now is asked at once
+			m.pause(err)
+		}
 		return err
 	}
 	m.conn, m.last = conn, nil
-	m.id, m.stride = uint16(rand.Uint32()), uint16(rand.Uint32())|1
+	if m.way.idle > 0 {
+		m.hold(conn)
+	}
+	if m.pipe != nil {
+		m.pipe.connected()
+	}
+	m.id, m.stride = uint16(rand.Uint32()), stride()
 	m.used, m.owes, m.silent, m.fruitful = 0, false, 0, false
 	m.r, m.w = 0, 0
 	return nil
+}
+
+// stride returns an odd number at random, such that ids that are under way
+// together, and those that follow, are nowhere near each other: a device that
+// counts by itself, or whose ids are off by a few, never meets one.
+func stride() uint16 {
+next:
+	for {
+		s := uint16(rand.Uint32()) | 1
+		for k := range uint16(MaxWindow) {
+			if d := int16((k + 1) * s); d > -nearby && d < nearby {
+				continue next
+			}
+		}
+		return s
+	}
 }
 
 // cause prefers the reason of ctx over the deadline it was carried out with.
@@ -352,4 +486,79 @@ func cause(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// hold begins to watch whether a connection is idle.
+func (m *mbap) hold(conn Port) {
+	m.mu.Lock()
+	m.held, m.quiet = conn, time.Now()
+	m.mu.Unlock()
+	if m.idler == nil {
+		m.idler = time.AfterFunc(m.way.idle, m.release)
+	} else {
+		m.idler.Reset(m.way.idle)
+	}
+}
+
+// rest waits until a device that wants a pause between requests has had it. A
+// pause that the deadline does not leave room for is the caller's to wait for.
+func (m *mbap) rest(ctx context.Context, station byte, deadline time.Time) error {
+	if m.unit == nil || m.unit.pause == 0 {
+		return nil
+	}
+	now := m.now().Mono
+	wait := time.Duration(m.calm[station] - now)
+	if wait > 0 && wait >= time.Until(deadline) {
+		return unsent{&drivers.Later{Until: now + int64(wait), Why: fmt.Errorf("the device wants %v between requests", m.unit.pause)}}
+	}
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return unsent{ctx.Err()}
+		}
+	}
+	return nil
+}
+
+// ids is how many ids may be used before all answers must have come. Some are
+// left out where the peer sends packets beside answers, see next.
+func (m *mbap) ids() int {
+	if len(m.packets) > 0 {
+		return 1<<16 - 256*(len(m.packets)+1)
+	}
+	return 1 << 16
+}
+
+// next goes on to the next transaction id. None has the first byte of a packet
+// that the peer may send between answers, so that no frame begins like one.
+func (m *mbap) next() {
+	for {
+		m.id += m.stride
+		m.used++
+		taken := false
+		for _, p := range m.packets {
+			taken = taken || p[0] == byte(m.id>>8)
+		}
+		if !taken {
+			return
+		}
+	}
+}
+
+// packet returns the length of the packet beside answers that b begins with:
+// negative where b is only the beginning of one, 0 where it is none.
+func (m *mbap) packet(b []byte) (n int) {
+	for _, p := range m.packets {
+		switch {
+		case len(b) == 0:
+		case bytes.HasPrefix(b, p):
+			return len(p)
+		case bytes.HasPrefix(p, b):
+			n = -len(b)
+		}
+	}
+	return n
 }

@@ -40,10 +40,10 @@ func TestPlanMerges(t *testing.T) {
 	}
 	f("")
 	f("station 1 holding 0..19 (ref 40001..40020)", at("holding 18", "float32"), at("holding 0", ""), at("holding 9", ""))
-	f("station 1 holding 0..17 (ref 40001..40018)", at("holding 0", ""), at("holding 17", ""))                                              // a gap of 16
-	f("station 1 holding 0 (ref 40001); station 1 holding 18 (ref 40019)", at("holding 0", ""), at("holding 18", ""))                       // of 17
-	f("station 1 coil 0..257 (ref 1..258)", at("coil 0", ""), at("coil 257", ""))                                                           // a gap of 256
-	f("station 1 coil 0 (ref 1); station 1 coil 258 (ref 259)", at("coil 0", ""), at("coil 258", ""))                                       // of 257
+	f("station 1 holding 0..124 (ref 40001..40125)", at("holding 0", ""), at("holding 124", ""))                                            // a gap costs less than a request
+	f("station 1 holding 0 (ref 40001); station 1 holding 125 (ref 40126)", at("holding 0", ""), at("holding 125", ""))                     // no request is so long
+	f("station 1 coil 0..1999 (ref 1..2000)", at("coil 0", ""), at("coil 1999", ""))                                                        // bits
+	f("station 1 coil 0 (ref 1); station 1 coil 2000 (ref 2001)", at("coil 0", ""), at("coil 2000", ""))                                    // more
 	f("station 1 input 5 (ref 30006); station 1 holding 5 (ref 40006)", at("holding 5", ""), at("input 5", ""))                             // tables
 	f("station 1 holding 5 (ref 40006); station 2 holding 6 (ref 40007)", at("holding 5", ""), station(at("holding 6", ""), 2))             // stations
 	f("station 1 holding 5 (ref 40006); station 1 holding 6 (ref 40007)", at("holding 5", ""), every(at("holding 6", ""), time.Second))     // periods
@@ -51,7 +51,6 @@ func TestPlanMerges(t *testing.T) {
 	f("station 1 holding 5 (ref 40006)", at("holding 5", ""), at("holding 5", "int16"), at("holding 5 bit 0", ""))                          // the same register
 	f("station 1 holding 65532..65535 (ref 465533..465536)", at("holding 65532", "float64"))                                                // the end
 	f("station 1 holding 0 (ref 40001); station 1 holding 65535 (ref 465536)", at("holding 65535", ""), at("holding 0", ""))                // far
-	f("station 1 holding 0..3 (ref 40001..40004); station 1 holding 21 (ref 40022)", at("holding 0", "float64"), at("holding 21", "int16")) // gap counts from the end
 
 	var many []drivers.Point
 	for i := range 63 {
@@ -61,10 +60,10 @@ func TestPlanMerges(t *testing.T) {
 }
 
 func TestPlanFindsEveryMistake(t *testing.T) {
-	wrongStation, readOnly, bit, scaled := point(t, "holding 1", ""), point(t, "input 2", ""), point(t, "holding 3 bit 1", ""), point(t, "coil 4", "")
-	wrongStation.Station, readOnly.Write, bit.Write, scaled.Gain = 256, true, true, 2
-	_, err := TCP{}.Plan(drivers.Settings{}, []drivers.Point{wrongStation, readOnly, bit, scaled})
-	for _, code := range []string{"modbus.station", "modbus.write-table", "modbus.write-bit", "modbus.scale-of-bit"} {
+	wrongStation, readOnly, field, scaled := point(t, "holding 1", ""), point(t, "input 2", ""), point(t, "holding 3", "uint16 bits 4..7"), point(t, "coil 4", "")
+	wrongStation.Station, readOnly.Write, field.Write, scaled.Gain = 256, true, true, 2
+	_, err := TCP{}.Plan(drivers.Settings{}, []drivers.Point{wrongStation, readOnly, field, scaled})
+	for _, code := range []string{"modbus.station", "modbus.write-table", "modbus.write-field", "modbus.scale-of-bit"} {
 		if err == nil || !strings.Contains(err.Error(), code) {
 			t.Errorf("%v does not name %s", err, code)
 		}
@@ -76,6 +75,8 @@ func TestPlanFindsEveryMistake(t *testing.T) {
 }
 
 func TestCost(t *testing.T) {
+	w := ethernet()
+	cost := func(table Table, count int) time.Duration { return w.of(nil, table, count) }
 	// 102 + 349 + 90 bytes at 10 Mbit/s.
 	if got, want := cost(Holding, 125), time.Duration((102+90+9+250+90)*8)*100*time.Nanosecond; got != want {
 		t.Errorf("125 registers cost %v, want %v", got, want)
@@ -85,6 +86,9 @@ func TestCost(t *testing.T) {
 	}
 	if cost(Coil, 1) >= cost(Holding, 125) {
 		t.Error("a longer answer costs no more")
+	}
+	if wide := (&unitOptions{wide: true}); w.of(wide, Input, 62) != cost(Holding, 124) {
+		t.Error("62 registers of 32 bits are not 248 bytes")
 	}
 }
 
@@ -123,7 +127,7 @@ func TestAnyPlan(t *testing.T) {
 				a := p.Address.(Address)
 				seen[p.Tag]++
 				if a.Table != r.table || p.Station != int(r.station) || p.Period != r.points[0].Period ||
-					a.Number < r.whole.first || int(a.Number)+size(a.Table, p.Type) > int(r.whole.first)+r.whole.count {
+					a.Number < r.whole.first || int(a.Number)+r.unit.size(a.Table, p.Type) > int(r.whole.first)+r.whole.count {
 					rt.Fatalf("%s does not hold %v", q, a)
 				}
 			}

@@ -193,7 +193,7 @@ func mark(p *part, q tag.Quality, out []tag.Reading) {
 
 // ask sends the request of one part and takes its answer apart.
 func (l *link) ask(ctx context.Context, r *request, p *part, out []tag.Reading) error {
-	data, err := l.transfer(ctx, p.adu, true)
+	f, data, err := l.fetch(ctx, r, p)
 	now := l.now()
 	for i := p.from; i < p.to; i++ {
 		out[i].Received = now
@@ -202,19 +202,7 @@ func (l *link) ask(ctx context.Context, r *request, p *part, out []tag.Reading) 
 		mark(p, quality(err), out)
 		return err
 	}
-	var bit [1]byte
-	for i := p.from; i < p.to; i++ {
-		point := &r.points[i]
-		at := int(point.Address.(Address).Number) - int(p.first)
-		raw := bit[:]
-		if r.table.Bits() {
-			bit[0] = data[at/8] >> (at % 8) & 1
-		} else {
-			raw = data[2*at:]
-		}
-		out[i].Value, out[i].Quality = Decode(point, raw)
-	}
-	return nil
+	return r.decode(p, f, data, out)
 }
 
 // refuses reports whether an error may come from one bad register in a block.

@@ -120,7 +120,7 @@ func TestWhatMayNotBeWrittenIsNotSent(t *testing.T) {
 		}{
 			{t.Context(), locked, tag.BoolValue(true), drivers.ErrReadOnly.Error()},
 			{t.Context(), writable(t, "input 7", ""), tag.IntValue(1), "modbus.write-table"},
-			{t.Context(), writable(t, "holding 7 bit 3", ""), tag.BoolValue(true), "modbus.write-bit"},
+			{t.Context(), writable(t, "holding 7", "uint16 bits 3..4"), tag.IntValue(1), "modbus.write-field"},
 			{t.Context(), ranged, tag.IntValue(101), "outside"},
 			{t.Context(), writable(t, "holding 7", "int16"), tag.IntValue(1 << 20), "does not fit"},
 			{cancelled, writable(t, "coil 7", ""), tag.BoolValue(true), "canceled"},
@@ -189,7 +189,7 @@ func FuzzStream(f *testing.F) {
 		c := &spool{stream: stream, step: int(step) + 1}
 		l := open(drivers.LinkConfig{Timeout: time.Minute, Now: func() tag.Stamp { return tag.Stamp{Mono: 1} }},
 			func(cfg drivers.LinkConfig) channel {
-				return newMBAP(cfg, func(context.Context, string) (Port, error) { return c, nil })
+				return newMBAP(cfg, newWay(cfg, nil, nil, func(context.Context, string) (Port, error) { return c, nil }), 1)
 			})
 		if err := l.channel.(*mbap).connect(t.Context(), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)

@@ -60,6 +60,10 @@ func TestSimKeepsTheContract(t *testing.T) {
 			change(i)
 		}
 		d.Set("out", tag.BoolValue(false))
+		var odd []string // the other station's
+		for i := 1; i < len(ps); i += 2 {
+			odd = append(odd, ps[i].Address.String())
+		}
 		behave := func(b Behaviour) func() { return func() { d.Behave(b) } }
 		drivertest.Run(t, &drivertest.Rig{
 			Driver: Driver{Plant: plant},
@@ -69,13 +73,18 @@ func TestSimKeepsTheContract(t *testing.T) {
 			Heal:   behave(Behaviour{}),
 			Faults: []drivertest.Fault{
 				{Name: "slow", Begin: behave(Behaviour{Delay: 299 * time.Millisecond}), Good: true},
-				{Name: "late", Begin: behave(Behaviour{Delay: 301 * time.Millisecond})},
-				{Name: "away", Begin: behave(Behaviour{Away: true})},
-				{Name: "silent", Begin: behave(Behaviour{Silent: true})},
-				{Name: "mute", Begin: behave(Behaviour{Mute: true})},
-				{Name: "refuse", Begin: behave(Behaviour{Refuse: true})},
-				{Name: "garbled", Begin: behave(Behaviour{Garbled: true})},
+				{Kind: drivertest.LateDuring, Name: "late", Begin: behave(Behaviour{Delay: 301 * time.Millisecond})},
+				{Kind: drivertest.Reconnected, Name: "away", Begin: behave(Behaviour{Away: true})},
+				{Kind: drivertest.Silent, Name: "silent", Begin: behave(Behaviour{Silent: true})},
+				{Kind: drivertest.Speechless, Name: "mute", Begin: behave(Behaviour{Mute: true})},
+				{Kind: drivertest.Refused, Name: "refuse", Begin: behave(Behaviour{Refuse: true})},
+				{Kind: drivertest.Garbled, Name: "garbled", Begin: behave(Behaviour{Garbled: true})},
+				{
+					Kind: drivertest.TwoDevices, Name: "one of two away", Begin: behave(Behaviour{Unreadable: odd}),
+					Spares: func(i int) bool { return i%2 == 0 },
+				},
 			},
+			Cannot: inMemory(),
 			Lack: []func(int){func(i int) { d.Behave(Behaviour{Unreadable: []string{ps[i].Address.String()}}) }},
 			Held: func(i int, v tag.Value, from, to tag.Stamp) bool {
 				for n, e := range history[i] {
@@ -90,6 +99,18 @@ func TestSimKeepsTheContract(t *testing.T) {
 			Written: func() tag.Value { v, _ := d.Value("out", now()); return v },
 		})
 	})
+}
+
+// inMemory is what cannot happen to a device that has neither frames nor connections.
+func inMemory() map[drivertest.Kind]string {
+	out := map[drivertest.Kind]string{}
+	for _, k := range []drivertest.Kind{
+		drivertest.Short, drivertest.Long, drivertest.WrongStation, drivertest.WrongFunction, drivertest.LateBefore,
+		drivertest.Duplicate, drivertest.Bytewise, drivertest.Reset, drivertest.HalfOpen,
+	} {
+		out[k] = "the device is in memory: there are no frames and no connections"
+	}
+	return out
 }
 
 func open(t *testing.T, p *Plant, now func() tag.Stamp) drivers.Subscriber {

@@ -31,7 +31,7 @@ var House = []Package{
 	{Path: "drivers", Ours: "drivers/tag"},
 	{Path: "drivers/modbus", Ours: "drivers drivers/modbus/serial drivers/tag", Libs: "github.com/goburrow/modbus"},
 	{Path: "drivers/modbus/serial", Ours: "drivers"}, // the port of a serial line: termios, RS-485, unplugging
-	{Path: "drivers/child"},                          // frames between a driver and a child process of the same binary
+	{Path: "drivers/child"}, // frames between a driver and a child process of the same binary
 	{Path: "drivers/opcua", Ours: "drivers drivers/child drivers/tag"},
 	{Path: "drivers/opcua/worker", Ours: "drivers drivers/child drivers/opcua drivers/tag", Libs: "github.com/gopcua/opcua"},
 	{Path: "drivers/gpio", Ours: "drivers drivers/tag", Libs: "periph.io/x/conn/v3"},
@@ -56,7 +56,7 @@ var House = []Package{
 	{Path: "agent/control", Side: Decider, Ours: "agent/config agent/clock agent/latch agent/output agent/ring agent/scan rules drivers/tag"},
 	{Path: "agent/operate", Side: Decider, Ours: "agent/config agent/control agent/clock agent/i18n agent/latch agent/output agent/ring rules drivers/tag"},
 
-	{Path: "agent", Side: Decider, Ours: "agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/ring agent/scan agent/supervise rules rules/ruletest drivers drivers/tag"},
+	{Path: "agent", Side: Decider, Ours: "agent/secret agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/ring agent/scan agent/secret agent/supervise rules rules/ruletest drivers drivers/tag"},
 
 	// The keeper.
 	{Path: "agent/wire", Side: Keeper, Ours: "drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire github.com/klauspost/compress/zstd"},
@@ -69,6 +69,7 @@ var House = []Package{
 
 	// The programs' own parts, and the programs.
 	{Path: "agent/accept", Ours: "agent/config agent/i18n rules/ruletest drivers"},
+	{Path: "agent/secret", Ours: "agent/accept"},
 	{Path: "agent/cli", Ours: "agent/i18n"},
 	{Path: "firmware-configs"},
 	{Path: "cmd/davy", Ours: "agent agent/... rules rules/ruletest drivers drivers/... firmware-configs"},
@@ -77,11 +78,14 @@ var House = []Package{
 	{Path: "cmd/davy-receiver/store", Ours: "agent/wire agent/evidence cmd/davy-receiver/wirepb drivers/tag", Libs: "modernc.org/sqlite"},
 	{Path: "cmd/davy-receiver/ingest", Ours: "agent/wire agent/evidence cmd/davy-receiver/gate cmd/davy-receiver/store cmd/davy-receiver/wirepb rules drivers/tag", Libs: "google.golang.org/protobuf"},
 	{Path: "cmd/davy-receiver", Ours: "agent/wire agent/evidence agent/i18n agent/cli agent/clock agent/uplink/mqtt cmd/davy-receiver/... rules drivers/tag", Libs: "github.com/eclipse/paho.mqtt.golang github.com/mochi-mqtt/server/v2"},
+	{Path: "cmd/davy-plant/relay"}, // a serial line between two ends that takes its time
 	{Path: "cmd/davy-plant/modbus", Ours: "drivers/tag"},
 	{Path: "cmd/davy-plant/process", Ours: "drivers/tag"},
 	{Path: "cmd/davy-plant/logbook", Ours: "drivers/tag"},
 	{Path: "cmd/davy-plant/script", Ours: "agent/i18n drivers/tag"},
 	{Path: "cmd/davy-plant/bench", Ours: "cmd/davy-plant/... agent/clock drivers/tag"},
+	{Path: "cmd/davy-plant/line", Ours: "cmd/davy-plant/modbus cmd/davy-plant/relay drivers/tag"},
+	{Path: "cmd/davy-plant/opcua", Ours: "cmd/davy-plant/... agent/clock", Libs: "github.com/gopcua/opcua"},
 	{Path: "cmd/davy-plant/control", Ours: "cmd/davy-plant/... drivers/tag"},
 	{Path: "cmd/davy-plant", Ours: "agent/i18n agent/cli agent/clock cmd/davy-plant/... drivers/tag"},
 }

@@ -2,8 +2,12 @@ package device
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,25 +74,109 @@ func cells(t *testing.T, d drivers.Driver) []drivers.Point {
 	return out
 }
 
-func rig(t *testing.T, driver drivers.Driver, faults ...Fault) *drivertest.Rig {
-	d := &Device{Late: timeout * 3 / 2}
-	points := cells(t, driver)
+// transport is one way in which the suite reaches a device.
+type transport struct {
+	driver drivers.Driver
+	fields drivers.Fields
+	// begin serves d and returns the target; unplug cuts it off once.
+	begin   func(t *testing.T, d *Device) (target string, unplug func())
+	framing Framing
+	cannot  map[drivertest.Kind]string
+	without []Fault // that cannot be, or say nothing here
+	recover time.Duration
+	settle  time.Duration
+}
+
+// overTCP serves on loopback.
+func overTCP(prefix string) func(t *testing.T, d *Device) (string, func()) {
+	return func(t *testing.T, d *Device) (string, func()) { return prefix + start(t, d), d.Disconnect }
+}
+
+// dialsIn has the device dial in to a port that is free.
+func dialsIn(hello string) func(t *testing.T, d *Device) (string, func()) {
+	return func(t *testing.T, d *Device) (string, func()) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			d.Call(ctx, addr, hello)
+		}()
+		t.Cleanup(func() {
+			cancel()
+			<-done
+		})
+		return "listen " + addr, d.Disconnect
+	}
+}
+
+// overLine serves on a pseudo-terminal.
+func overLine(t *testing.T, d *Device) (string, func()) {
+	l := &Line{Path: filepath.Join(t.TempDir(), "tty")}
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	plug := func() {
+		c, err := l.Plug()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		wg.Go(func() { d.Talk(ctx, c) })
+	}
+	plug()
+	t.Cleanup(func() {
+		cancel()
+		l.Unplug()
+		wg.Wait()
+	})
+	return l.Path, func() {
+		l.Unplug()
+		plug()
+	}
+}
+
+// kinds says what of the list each fault is.
+var kinds = map[Fault]drivertest.Kind{
+	Silent: drivertest.Silent, Garbled: drivertest.Garbled, Short: drivertest.Short, Long: drivertest.Long,
+	WrongUnit: drivertest.WrongStation, WrongFunction: drivertest.WrongFunction, LateBefore: drivertest.LateBefore,
+	LateDuring: drivertest.LateDuring, Double: drivertest.Duplicate, Bytewise: drivertest.Bytewise, Reset: drivertest.Reset,
+	HalfOpen: drivertest.HalfOpen, Mute: drivertest.Speechless,
+}
+
+// Every exception that the protocol names, and one that it does not.
+var codes = []byte{1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 0x7f}
+
+func rig(t *testing.T, tr transport, faults ...Fault) *drivertest.Rig {
+	d := &Device{Late: timeout * 3 / 2, Framing: tr.framing}
+	points := cells(t, tr.driver)
 	number := func(i int) uint16 { return points[i].Address.(modbus.Address).Number }
+	target, unplug := tr.begin(t, d)
+	settings, err := tr.driver.ParseLink(target, tr.fields)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := &drivertest.Rig{
-		Driver: driver,
-		Config: drivers.LinkConfig{Name: "plc", Settings: drivers.Settings{Target: start(t, d)}, Timeout: timeout, Now: now},
+		Driver: tr.driver,
+		Config: drivers.LinkConfig{Name: "plc", Settings: settings, Timeout: timeout, Now: now},
 		Points: points,
 		Change: func(i int) { d.Change(number(i)) },
 		Heal: func() {
 			d.Behave(None)
 			d.Lack()
 			d.Ignore()
+			d.Away()
 		},
 		Held: func(i int, v tag.Value, from, to tag.Stamp) bool {
 			return d.Held(number(i), uint32(v.Int()), from.Mono, to.Mono)
 		},
-		Lack:  []func(int){func(i int) { d.Lack(number(i)) }, func(i int) { d.Ignore(number(i) + 1) }},
-		Chaos: func(seed uint64) { d.Chaos(seed, 0.4) },
+		Lack: []func(int){func(i int) { d.Lack(number(i)) }, func(i int) { d.Ignore(number(i) + 1) }},
 		Silence: func(done bool) {
 			if done {
 				d.Behave(Mute)
@@ -101,25 +189,75 @@ func rig(t *testing.T, driver drivers.Driver, faults ...Fault) *drivertest.Rig {
 			Type: drivers.Type{Kind: tag.Bool, Bits: 1}, Write: true,
 		},
 		Written: func() tag.Value { return tag.BoolValue(d.Coil(7)) },
+		Cannot:  map[drivertest.Kind]string{},
+		Recover: tr.recover,
+		Settle:  tr.settle,
 	}
-	if len(faults) == 0 {
+	every := len(faults) == 0
+	if every {
 		for f := Silent; f < Faults; f++ {
-			faults = append(faults, f)
+			if f != Refuse && !slices.Contains(tr.without, f) {
+				faults = append(faults, f)
+			}
 		}
+		for _, code := range codes {
+			r.Faults = append(r.Faults, drivertest.Fault{Kind: drivertest.Refused, Name: fmt.Sprintf("exception %d", code), Begin: func() { d.Refusal(code) }})
+		}
+		r.Chaos = func(seed uint64) { d.Chaos(seed, 0.4, append(slices.Clone(faults), Refuse)...) }
 	}
 	for _, f := range faults {
-		r.Faults = append(r.Faults, drivertest.Fault{
-			Name: f.String(), Begin: func() { d.Behave(f) },
-			Good: f == Double || f == Ahead || f == Bytewise || f == Closed,
-		})
+		one := drivertest.Fault{
+			Kind: kinds[f], Name: f.String(), Begin: func() { d.Behave(f) },
+			Good: f == Double || f == Ahead || f == Bytewise || f == Closed || f == HalfOpen,
+		}
+		if f == LateBefore {
+			one.Pause = 2 * d.Late
+		}
+		r.Faults = append(r.Faults, one)
 	}
-	r.Faults = append(r.Faults, drivertest.Fault{Name: "disconnected", Begin: d.Disconnect, Good: true})
+	if every {
+		r.Faults = append(r.Faults,
+			drivertest.Fault{Kind: drivertest.Reconnected, Name: "disconnected", Begin: unplug, Good: true},
+			drivertest.Fault{
+				Kind: drivertest.TwoDevices, Name: "station 2 away", Begin: func() { d.Away(2) },
+				Spares: func(i int) bool { return points[i].Station == 1 },
+			},
+		)
+	}
+	maps.Copy(r.Cannot, tr.cannot)
 	return r
 }
 
-func TestModbusTCPKeepsTheContract(t *testing.T) {
-	t.Parallel()
-	drivertest.Run(t, rig(t, modbus.TCP{}))
+// What goes without ids says nothing of a fault in the ids.
+var ids = []Fault{WrongProtocol, Ahead}
+
+func TestModbusKeepsTheContract(t *testing.T) {
+	noConnection := "a serial line has no connections"
+	serial := transport{
+		begin: overLine, without: append(ids, Reset, CloseFirst, Closed, HalfOpen, Mute), fields: drivers.Fields{"late_max": "300ms", "other_master": "allow"},
+		cannot: map[drivertest.Kind]string{
+			drivertest.Reset: noConnection, drivertest.HalfOpen: noConnection, drivertest.Speechless: noConnection,
+		},
+		recover: time.Minute, settle: 400 * time.Millisecond,
+	}
+	for name, tr := range map[string]transport{
+		"tcp":                {driver: modbus.TCP{}, begin: overTCP("")},
+		"tcp pipeline auto":  {driver: modbus.TCP{}, begin: overTCP(""), fields: drivers.Fields{"pipeline": "auto"}},
+		"tcp pipeline 16":    {driver: modbus.TCP{}, begin: overTCP(""), fields: drivers.Fields{"pipeline": "16"}},
+		"tcp idle release":   {driver: modbus.TCP{}, begin: overTCP(""), fields: drivers.Fields{"idle_release": "100ms"}},
+		"tcp dials in":       {driver: modbus.TCP{}, begin: dialsIn("")},
+		"tcp dials in, says": {driver: modbus.TCP{}, begin: dialsIn("JY0231"), fields: drivers.Fields{"registration": "JY0231"}},
+		"rtu over tcp":       {driver: modbus.RTU{}, framing: RTU, begin: overTCP("tcp://"), without: ids, fields: serial.fields, recover: time.Minute, settle: serial.settle},
+		"ascii over tcp":     {driver: modbus.ASCII{}, framing: ASCII, begin: overTCP("tcp://"), without: ids, fields: serial.fields, recover: time.Minute, settle: serial.settle},
+		"rtu dials in":       {driver: modbus.RTU{}, framing: RTU, begin: dialsIn("JY0231"), without: ids, fields: drivers.Fields{"late_max": "300ms", "registration": "JY0231"}, recover: time.Minute, settle: serial.settle},
+		"rtu":                func() transport { s := serial; s.driver, s.framing = modbus.RTU{}, RTU; return s }(),
+		"ascii":              func() transport { s := serial; s.driver, s.framing = modbus.ASCII{}, ASCII; return s }(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			drivertest.Run(t, rig(t, tr))
+		})
+	}
 }
 
 // The checker is worth something only if it catches a client that is known
@@ -136,13 +274,24 @@ func TestGoburrowIsCaught(t *testing.T) {
 	} {
 		t.Run(c.fault.String(), func(t *testing.T) {
 			t.Parallel()
-			r := rig(t, Goburrow{}, c.fault)
-			r.Recover = 2 * time.Second
-			r.Lack, r.Chaos = nil, nil
-			found := drivertest.Check(t.Context(), r, 1)
-			if !slices.ContainsFunc(found, func(v drivertest.Violation) bool { return v.Kind == c.kind && v.Fault == c.fault.String() }) {
-				t.Errorf("the checker did not find that goburrow is %s under %s; it found %v", c.kind, c.fault, found)
-			}
+			caught(t, transport{driver: Goburrow{}, begin: overTCP("")}, c.fault, c.kind)
 		})
+	}
+}
+
+// caught fails the test unless the suite finds a violation of a kind.
+func caught(t *testing.T, tr transport, fault Fault, kind string) {
+	t.Helper()
+	r := rig(t, tr, fault)
+	r.Recover = 2 * time.Second
+	r.Lack = nil
+	for _, k := range drivertest.Kinds {
+		if k != kinds[fault] && k != drivertest.Cancelled && k != drivertest.Writing {
+			r.Cannot[k] = "one fault is under test here"
+		}
+	}
+	found := drivertest.Check(t.Context(), r, 1)
+	if !slices.ContainsFunc(found, func(v drivertest.Violation) bool { return v.Kind == kind && v.Fault == fault.String() }) {
+		t.Errorf("the checker did not find that goburrow is %s under %s; it found %v", kind, fault, found)
 	}
 }

@@ -1,6 +1,8 @@
 package device
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,9 +20,7 @@ type Fault uint8
 const (
 	None          Fault = iota
 	Silent              // no answer
-	Refuse              // exception 4
-	IllegalAll          // exception 2
-	Busy                // exception 6
+	Refuse              // an exception: 4, or as Refusal says
 	Garbled             // bytes that are no frame
 	Short               // fewer registers than asked, lengths consistent
 	Long                // more registers than asked, lengths consistent
@@ -40,13 +40,14 @@ const (
 	Mute                // accepts connections, does what it is told and never says anything
 	Deaf                // accepts connections and does nothing at all
 	Closed              // answers, then closes the idle connection
+	HalfOpen            // says nothing on the connections that there are; new ones work
 	Faults              // how many there are
 )
 
 var names = [Faults]string{
-	"none", "silent", "refuse", "illegal-all", "busy", "garbled", "short", "long", "truncated", "empty",
+	"none", "silent", "refuse", "garbled", "short", "long", "truncated", "empty",
 	"wrong-unit", "wrong-function", "wrong-protocol", "late-before", "late-during", "double", "ahead", "swapped",
-	"bytewise", "reset", "close-first", "mute", "deaf", "closed",
+	"bytewise", "reset", "close-first", "mute", "deaf", "closed", "half-open",
 }
 
 // String returns the fault's name.
@@ -61,8 +62,14 @@ type era struct {
 	from, to int64
 }
 
-// Device is one device. The zero Device needs Late and is served by Serve.
+// Device is one device, or all stations of a line: every station has the same
+// cells, which a rig keeps apart by asking each cell of one station only. The
+// zero Device needs Late and is served by Serve, Talk or Call.
 type Device struct {
+	// Framing is that of the wire.
+	Framing Framing
+	// Thinking is how long each answer takes.
+	Thinking time.Duration
 	// Late is how long a late answer waits: longer than the client's timeout.
 	Late time.Duration
 	// Now is the clock of the log, ns; nil counts from a start of its own.
@@ -73,6 +80,11 @@ type Device struct {
 	chaos    *rand.Rand
 	share    float64 // of answers spoilt under chaos
 	only     []Fault
+	code     byte  // of Refuse; 0: 4
+	halved   int64 // sessions up to this one are half open
+	sessions int64
+	losing   chan struct{}
+	away     map[byte]bool   // stations that are not there
 	holes    map[uint16]bool // registers it does not have
 	mute     map[uint16]bool // registers whose requests it never answers
 	cells    map[uint16][]era
@@ -81,14 +93,38 @@ type Device struct {
 	asked    int
 	spoilt   [Faults]int
 	accepted int
-	conns    map[net.Conn]struct{}
+	conns    map[io.ReadWriteCloser]struct{}
 }
 
 // Behave sets the fault from now on.
 func (d *Device) Behave(f Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.fault, d.chaos = f, nil
+	d.fault, d.chaos, d.code = f, nil, 0
+	if f == HalfOpen {
+		d.halved = d.sessions
+		if d.losing != nil {
+			close(d.losing)
+			d.losing = nil
+		}
+	}
+}
+
+// Refusal refuses everything with this exception from now on.
+func (d *Device) Refusal(code byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault, d.chaos, d.code = Refuse, nil, code
+}
+
+// Away makes stations say nothing, whatever else they are asked.
+func (d *Device) Away(stations ...byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.away = map[byte]bool{}
+	for _, s := range stations {
+		d.away[s] = true
+	}
 }
 
 // Chaos spoils this share of the answers, each by one of faults (all, if none
@@ -248,23 +284,68 @@ func (d *Device) Serve(ctx context.Context, l net.Listener) error {
 			}
 			return err
 		}
-		d.mu.Lock()
-		d.accepted++
-		if d.conns == nil {
-			d.conns = map[net.Conn]struct{}{}
-		}
-		d.conns[c] = struct{}{}
-		d.mu.Unlock()
-		wg.Go(func() {
-			d.serve(ctx, c)
-			d.mu.Lock()
-			delete(d.conns, c)
-			d.mu.Unlock()
-		})
+		wg.Go(func() { d.Talk(ctx, c) })
 	}
 }
 
-func reset(c net.Conn) {
+// Talk answers on one stream until it or ctx is over, and closes it.
+func (d *Device) Talk(ctx context.Context, c io.ReadWriteCloser) {
+	d.mu.Lock()
+	d.accepted++
+	d.sessions++
+	n := d.sessions
+	if d.conns == nil {
+		d.conns = map[io.ReadWriteCloser]struct{}{}
+	}
+	d.conns[c] = struct{}{}
+	d.mu.Unlock()
+	d.serve(ctx, c, n)
+	d.mu.Lock()
+	delete(d.conns, c)
+	d.mu.Unlock()
+}
+
+// Call dials in to addr, says hello and answers there until ctx ends; hung up
+// on, it dials in again, as a 4G unit does. Half open, it has lost its
+// connection without the other end knowing, and dials in again too.
+func (d *Device) Call(ctx context.Context, addr, hello string) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for ctx.Err() == nil {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			_, err = c.Write([]byte(hello))
+		}
+		over := make(chan struct{})
+		if err == nil {
+			wg.Go(func() {
+				defer close(over)
+				d.Talk(ctx, c)
+			})
+			select {
+			case <-over:
+			case <-d.lost():
+			}
+		}
+		t := time.NewTimer(10 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// lost returns what is closed when the connections become half open.
+func (d *Device) lost() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.losing == nil {
+		d.losing = make(chan struct{})
+	}
+	return d.losing
+}
+
+func reset(c io.Closer) {
 	if t, ok := c.(*net.TCPConn); ok {
 		t.SetLinger(0) //nolint:errcheck // the worst is an orderly close
 	}
@@ -274,15 +355,16 @@ func reset(c net.Conn) {
 // session is one connection.
 type session struct {
 	d    *Device
+	n    int64
 	ctx  context.Context
-	conn net.Conn
+	conn io.ReadWriteCloser
 	mu   sync.Mutex // one frame at a time
 	wg   sync.WaitGroup
 	last []byte // the answer before
 }
 
-func (d *Device) serve(ctx context.Context, c net.Conn) {
-	s := &session{d: d, conn: c}
+func (d *Device) serve(ctx context.Context, c io.ReadWriteCloser, n int64) {
+	s := &session{d: d, n: n, conn: c}
 	var cancel context.CancelFunc
 	s.ctx, cancel = context.WithCancel(ctx)
 	stop := context.AfterFunc(s.ctx, func() { c.Close() })
@@ -290,22 +372,22 @@ func (d *Device) serve(ctx context.Context, c net.Conn) {
 	defer cancel()
 	defer stop()
 	defer c.Close()
+	in := bufio.NewReaderSize(c, 1024)
 	for {
-		var head [7]byte
-		if _, err := io.ReadFull(c, head[:]); err != nil {
+		request, err := d.Framing.receive(in)
+		if err != nil {
 			return
 		}
-		n := int(binary.BigEndian.Uint16(head[4:])) - 1
-		if n < 1 || n > 253 {
-			return
+		fault, code, answer := d.handle(n, request)
+		if d.Thinking > 0 {
+			s.wg.Go(func() { // requests that come together are thought of together
+				if s.pause(d.Thinking) {
+					s.reply(fault, code, request, answer) //nolint:errcheck // the reading half finds it as well
+				}
+			})
+			continue
 		}
-		request := make([]byte, 7+n)
-		copy(request, head[:])
-		if _, err := io.ReadFull(c, request[7:]); err != nil {
-			return
-		}
-		fault, answer := d.handle(request)
-		if s.reply(fault, request, answer) != nil {
+		if s.reply(fault, code, request, answer) != nil {
 			return
 		}
 	}
@@ -314,27 +396,33 @@ func (d *Device) serve(ctx context.Context, c net.Conn) {
 var errOver = errors.New("connection over")
 
 // handle does what a request asks and chooses how its answer is spoilt.
-func (d *Device) handle(request []byte) (Fault, []byte) {
+func (d *Device) handle(session int64, request []byte) (fault Fault, code byte, answer []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked++
-	fault := d.fault
+	fault, code = d.fault, d.code
 	if d.chaos != nil {
 		fault = None
 		if d.chaos.Float64() < d.share {
 			fault = d.only[d.chaos.IntN(len(d.only))]
 		}
 	}
+	switch {
+	case fault == HalfOpen && session > d.halved:
+		fault = None
+	case fault == HalfOpen, d.away[request[6]]:
+		fault = Deaf
+	}
 	if fault == Deaf {
 		d.spoilt[fault]++
-		return fault, nil
+		return fault, 0, nil
 	}
 	answer, quiet := d.answer(request)
 	if quiet {
 		fault = Silent
 	}
 	d.spoilt[fault]++
-	return fault, answer
+	return fault, cmp.Or(code, 4), answer
 }
 
 // answer is the right answer to a request; mu is held.

@@ -6,33 +6,32 @@ import (
 )
 
 // reply sends an answer as the fault has it. An error ends the connection.
-func (s *session) reply(fault Fault, request, answer []byte) error {
+func (s *session) reply(fault Fault, code byte, request, answer []byte) error {
+	s.mu.Lock()
 	last := s.last
 	s.last = answer
+	s.mu.Unlock()
 	exception := func(code byte) []byte { return frame(request, []byte{request[7] | 0x80, code}) }
 	switch fault {
 	case None:
 		return s.send(answer)
-	case Silent, Mute, Deaf:
+	case Silent, Mute, Deaf, HalfOpen:
 		return nil
 	case Refuse:
-		return s.send(exception(4))
-	case IllegalAll:
-		return s.send(exception(2))
-	case Busy:
-		return s.send(exception(6))
+		return s.send(exception(code))
 	case Garbled:
-		noise := append([]byte(nil), answer...)
+		noise := append([]byte(nil), s.d.Framing.wire(answer)...)
 		for i := range noise {
 			noise[i] ^= 0xa5
 		}
-		return s.send(noise)
+		return s.put(noise)
 	case Short:
 		return s.send(resize(request, answer, -4))
 	case Long:
 		return s.send(resize(request, answer, 4))
 	case Truncated:
-		return s.send(answer[:len(answer)-1])
+		wire := s.d.Framing.wire(answer)
+		return s.put(wire[:len(wire)-1])
 	case Empty:
 		return s.send(frame(request, []byte{request[7], 0}))
 	case WrongUnit:
@@ -75,8 +74,9 @@ func (s *session) reply(fault Fault, request, answer []byte) error {
 		}
 		return s.send(last)
 	case Bytewise:
-		for i := range answer {
-			if err := s.send(answer[i : i+1]); err != nil {
+		wire := s.d.Framing.wire(answer)
+		for i := range wire {
+			if err := s.put(wire[i : i+1]); err != nil {
 				return err
 			}
 		}
@@ -85,7 +85,8 @@ func (s *session) reply(fault Fault, request, answer []byte) error {
 		reset(s.conn)
 		return errOver
 	case CloseFirst:
-		if err := s.send(answer[:len(answer)/2]); err != nil {
+		wire := s.d.Framing.wire(answer)
+		if err := s.put(wire[:len(wire)/2]); err != nil {
 			return err
 		}
 		return errOver
@@ -113,7 +114,11 @@ func resize(request, answer []byte, by int) []byte {
 	return frame(request, append([]byte{answer[7], byte(len(data))}, data...))
 }
 
-func (s *session) send(b []byte) error {
+// send sends an answer in the form of Modbus TCP.
+func (s *session) send(answer []byte) error { return s.put(s.d.Framing.wire(answer)) }
+
+// put sends bytes.
+func (s *session) put(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, err := s.conn.Write(b)

@@ -1,5 +1,5 @@
-// Package bench is the plant on a bench: one process behind one Modbus TCP
-// server, with faults that a script or a person switches on and off, and a log
+// Package bench is the plant on a bench: one process behind Modbus (TCP,
+// serial lines) and an OPC UA server, with faults that a script or a person switches on and off, and a log
 // of everything that a judge of the agent needs.
 //
 // Units (Modbus unit ids) and what they hold, addresses on the wire from 0:
@@ -27,6 +27,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -68,11 +69,45 @@ func DefaultWatch() map[string][]float64 {
 	}
 }
 
-// Server is what a bench needs of the wire: *modbus.Server.
+// Server is what a bench needs of the wire: *modbus.Server, *modbus.Caller, Servers.
 type Server interface {
 	ResetAll()
 	Refuse()
 	Accept(ctx context.Context) error
+	Deaf(on bool)
+}
+
+// Servers are several as one.
+type Servers []Server
+
+// ResetAll is each server's.
+func (s Servers) ResetAll() {
+	for _, one := range s {
+		one.ResetAll()
+	}
+}
+
+// Refuse is each server's.
+func (s Servers) Refuse() {
+	for _, one := range s {
+		one.Refuse()
+	}
+}
+
+// Accept is each server's.
+func (s Servers) Accept(ctx context.Context) error {
+	var errs []error
+	for _, one := range s {
+		errs = append(errs, one.Accept(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Deaf is each server's.
+func (s Servers) Deaf(on bool) {
+	for _, one := range s {
+		one.Deaf(on)
+	}
 }
 
 // Bench is the plant. Make it with New; Wire joins it to its server.
@@ -80,6 +115,8 @@ type Bench struct {
 	now  func() tag.Stamp
 	book *logbook.Book
 	wire Server
+	ends []Adapter
+	ua   OPCUA
 
 	mu       sync.Mutex
 	p        *process.Plant
@@ -98,6 +135,8 @@ type Bench struct {
 	conns    int
 	failed   error // the first; the log could not be written
 	dog      watchdog
+	line     lineTrouble
+	opc      opcTrouble
 }
 
 // watchdog of the I/O module.
@@ -132,6 +171,9 @@ func Names() script.Names {
 	}
 	for _, q := range b.quants {
 		n.Tags = append(n.Tags, q.name)
+	}
+	for _, node := range b.Nodes() {
+		n.Nodes = append(n.Nodes, node.Name)
 	}
 	return n
 }
@@ -198,6 +240,9 @@ func (b *Bench) runScript(at tag.Stamp) {
 
 // takeAfter returns what is to be done once mu is free. mu is held.
 func (b *Bench) takeAfter(at tag.Stamp) []func(context.Context) error {
+	if b.opc.acceptAt != 0 && at.Mono >= b.opc.acceptAt {
+		b.acceptOPCUA(at)
+	}
 	if b.acceptAt != 0 && at.Mono >= b.acceptAt {
 		b.accept(at)
 	}

@@ -23,6 +23,9 @@ type wire struct{ asked []string }
 func (w *wire) ResetAll()                    { w.asked = append(w.asked, "reset") }
 func (w *wire) Refuse()                      { w.asked = append(w.asked, "refuse") }
 func (w *wire) Accept(context.Context) error { w.asked = append(w.asked, "accept"); return nil }
+func (w *wire) Deaf(on bool) {
+	w.asked = append(w.asked, map[bool]string{true: "deaf", false: "speak"}[on])
+}
 
 // rig is a bench whose time passes only as the test says.
 type rig struct {
@@ -410,7 +413,7 @@ func TestState(t *testing.T) {
 // Every form of the script's grammar has a meaning here.
 func TestEveryForm(t *testing.T) {
 	fill := strings.NewReplacer("RATE", "2", "NUMBER", "30", "UNIT", "nh3-1", "DURATION", "1s", "TABLE", "holding",
-		"ADDRESS", "1", "CODE", "4", "TAG", "receiver1.level", "TEXT", "x")
+		"ADDRESS", "1", "CODE", "4", "TAG", "receiver1.level", "TEXT", "x", "EVERY", "3", "NODE", "comp1.run", "STATUS", "bad")
 	r := newRig(t, "")
 	for _, form := range script.Forms {
 		r.do(fill.Replace(form)) // a form without a meaning is a BUG and panics

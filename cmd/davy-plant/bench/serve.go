@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"davy/cmd/davy-plant/logbook"
@@ -11,16 +12,78 @@ import (
 	"davy/drivers/tag"
 )
 
+// How a unit misbehaves where its fault has no figure of its own.
+const (
+	tooLong   = 2 // bytes
+	splitting = 3 * time.Millisecond
+)
+
 // trouble is what is wrong with a unit. The zero trouble is none.
 type trouble struct {
-	dead    bool // hears nothing, says nothing
-	mute    bool // hears and does, says nothing
-	off     bool // without power
-	frozen  bool // its registers do not follow the process
-	wrong   bool // answers with another function code
-	short   bool // answers with less than was asked
-	late    time.Duration
-	refuses map[place]modbus.Exception
+	dead      bool // hears nothing, says nothing
+	mute      bool // hears and does, says nothing
+	off       bool // without power
+	frozen    bool // its registers do not follow the process
+	wrong     bool // answers with another function code
+	short     bool // answers with less than was asked
+	long      bool // with more
+	garbled   bool // with a wrong sum
+	duplicate bool // twice
+	split     bool // byte by byte
+	stranger  bool // with the next unit's id
+	reset     bool // ends the connection instead of answering
+	halfOpen  bool // leaves the connection open and never answers on it again
+	late      time.Duration
+	refuses   map[place]modbus.Exception
+}
+
+// simple returns the faults that are only on or off, by their names in a script.
+func (t *trouble) simple(name string) *bool {
+	switch name {
+	case "wrong-function":
+		return &t.wrong
+	case "short":
+		return &t.short
+	case "long":
+		return &t.long
+	case "garbled":
+		return &t.garbled
+	case "duplicate":
+		return &t.duplicate
+	case "split":
+		return &t.split
+	case "wrong-station":
+		return &t.stranger
+	case "reset":
+		return &t.reset
+	case "half-open":
+		return &t.halfOpen
+	}
+	return nil
+}
+
+// spoil makes of an answer what the unit's troubles make of it.
+func (t *trouble) spoil(r modbus.Request, rep *modbus.Reply) {
+	rep.Silent, rep.Delay = t.mute, t.late
+	rep.Reset, rep.HalfOpen, rep.Garbled = t.reset, t.halfOpen, t.garbled
+	if t.wrong {
+		rep.Function = r.Function ^ 7 // 3 and 4, 1 and 6, 2 and 5 change places
+	}
+	if t.stranger {
+		rep.Station = r.Unit + 1
+	}
+	if t.short {
+		rep.Cut = 2
+	}
+	if t.long {
+		rep.Extra = tooLong
+	}
+	if t.duplicate {
+		rep.Copies = 1
+	}
+	if t.split {
+		rep.Split = splitting
+	}
 }
 
 // place is one register of a unit.
@@ -58,13 +121,7 @@ func (b *Bench) Serve(r modbus.Request) modbus.Reply {
 		if rep.Exception != 0 {
 			note.By = fmt.Sprintf("exception %d", rep.Exception)
 		}
-		rep.Silent, rep.Delay = u.mute, u.late
-		if u.wrong {
-			rep.Function = r.Function ^ 7 // 3 and 4, 1 and 6, 2 and 5 change places
-		}
-		if u.short {
-			rep.Cut = 2
-		}
+		u.spoil(r, &rep)
 	}
 	if r.Write() {
 		b.writes++
@@ -74,6 +131,10 @@ func (b *Bench) Serve(r modbus.Request) modbus.Reply {
 			at := b.now()
 			b.write(r, at)
 			b.refresh(at, false)
+			if r.Function == modbus.ReadWrite {
+				from := r.Address - u.holding.base
+				rep.Words = append([]uint16(nil), u.holding.words[from:from+r.Count]...)
+			}
 		}
 	}
 	b.mu.Unlock()
@@ -96,6 +157,9 @@ func (b *Bench) unitWith(id byte) *unit {
 
 // answer reads, or checks that a write may be done. mu is held.
 func (u *unit) answer(r modbus.Request) modbus.Reply {
+	if r.Function == modbus.Identify {
+		return modbus.Reply{Objects: []string{"Davy", "bench " + u.name, "1"}}
+	}
 	t, name := &u.holding, "holding"
 	switch r.Function {
 	case modbus.ReadCoils, modbus.WriteCoil, modbus.WriteCoils:
@@ -110,13 +174,16 @@ func (u *unit) answer(r modbus.Request) modbus.Reply {
 	if from < 0 || from+r.Count > size || r.Write() && !t.write {
 		return modbus.Reply{Exception: modbus.IllegalAddress}
 	}
+	if into := r.Into - t.base; r.Function == modbus.ReadWrite && (into < 0 || into+len(r.Words) > size) {
+		return modbus.Reply{Exception: modbus.IllegalAddress}
+	}
 	for at, code := range u.refuses {
 		if at.table == name && at.addr >= r.Address && at.addr < r.Address+r.Count {
 			return modbus.Reply{Exception: code}
 		}
 	}
 	switch {
-	case r.Write():
+	case r.Write(): // function 23 reads when it has written
 		return modbus.Reply{}
 	case t.bits != nil:
 		return modbus.Reply{Bits: append([]bool(nil), t.bits[from:from+r.Count]...)}
@@ -129,8 +196,15 @@ func (b *Bench) write(r modbus.Request, at tag.Stamp) {
 	for i, on := range r.Bits {
 		b.setCoil(r.Address+i, on, "write", at)
 	}
-	for i, w := range r.Words {
-		addr := r.Address + i
+	words, first := r.Words, r.Address
+	switch r.Function {
+	case modbus.MaskHolding:
+		words = []uint16{b.io.word(first)&r.Words[0] | r.Words[1]&^r.Words[0]}
+	case modbus.ReadWrite:
+		first = r.Into
+	}
+	for i, w := range words {
+		addr := first + i
 		b.io.holding.words[addr-regDog] = w
 		switch addr {
 		case regDog, regEnable:
@@ -179,14 +253,6 @@ func (b *Bench) fault(c script.Command, u *unit, at tag.Stamp) {
 		u.frozen = b.set("freeze "+u.name, true, "", at)
 	case "thaw UNIT":
 		u.frozen = b.set("freeze "+u.name, false, "", at)
-	case "wrong-function UNIT":
-		u.wrong = b.set("wrong-function "+u.name, true, "", at)
-	case "wrong-function UNIT off":
-		u.wrong = b.set("wrong-function "+u.name, false, "", at)
-	case "short UNIT":
-		u.short = b.set("short "+u.name, true, "", at)
-	case "short UNIT off":
-		u.short = b.set("short "+u.name, false, "", at)
 	case "exception UNIT TABLE ADDRESS CODE":
 		if u.refuses == nil {
 			u.refuses = map[place]modbus.Exception{}
@@ -232,12 +298,38 @@ func (b *Bench) fault(c script.Command, u *unit, at tag.Stamp) {
 		}
 		b.p.FanJam = false
 		b.accept(at)
+		if b.faults["connection never-speaks"] {
+			b.speak(at)
+		}
+		b.clearLine(at)
+		b.clearOPCUA(at)
 		for name := range b.faults {
 			b.set(name, false, "", at)
 		}
+	case "connection never-speaks":
+		b.set("connection never-speaks", true, "", at)
+		b.later(func(context.Context) error { b.wire.Deaf(true); return nil })
+	case "connection speaks":
+		b.speak(at)
 	default:
-		panic("BUG: bench: no meaning for " + c.Form)
+		name, _, _ := strings.Cut(c.Form, " ")
+		switch {
+		case name == "line":
+			b.lineFault(c, at)
+		case name == "opcua":
+			b.opcuaFault(c, at)
+		case u != nil && u.simple(name) != nil:
+			*u.simple(name) = b.set(name+" "+u.name, !strings.HasSuffix(c.Form, " off"), "", at)
+		default:
+			panic("BUG: bench: no meaning for " + c.Form)
+		}
 	}
+}
+
+// speak ends never-speaks, for connections to come. mu is held.
+func (b *Bench) speak(at tag.Stamp) {
+	b.set("connection never-speaks", false, "", at)
+	b.later(func(context.Context) error { b.wire.Deaf(false); return nil })
 }
 
 // accept ends a refusal. mu is held.

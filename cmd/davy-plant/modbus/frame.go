@@ -6,14 +6,14 @@ import (
 	"davy/drivers/tag"
 )
 
-// Sizes of the protocol (Modbus application protocol 1.1b3, messaging on TCP/IP 1.0b).
+// Sizes of the protocol (Modbus application protocol 1.1b3).
 const (
-	headSize      = 7 // transaction, protocol, length, unit
 	maxPDU        = 253
 	maxReadBits   = 2000
 	maxReadWords  = 125
 	maxWriteBits  = 1968
 	maxWriteWords = 123
+	maxBothWords  = 121 // written by function 23
 	addresses     = 65536
 )
 
@@ -27,7 +27,13 @@ const (
 	WriteHolding  = 6
 	WriteCoils    = 15
 	WriteHoldings = 16
+	MaskHolding   = 22
+	ReadWrite     = 23
+	Identify      = 43 // with 14: device identification
 )
+
+// identity is the MEI type of Identify.
+const identity = 14
 
 // Exception is a Modbus exception code; 0 is none.
 type Exception byte
@@ -51,135 +57,198 @@ type Request struct {
 	Address  int
 	Count    int
 	Bits     []bool   // of functions 5 and 15
-	Words    []uint16 // of functions 6 and 16
+	Words    []uint16 // of functions 6, 16 and 23; of 22 the AND and the OR mask
+	Into     int      // where function 23 writes; Address and Count are what it reads
+	Object   byte     // of function 43: the first object asked for
+	Code     byte     // of function 43: 1 basic, 2 regular, 3 extended, 4 one object
 }
 
 // Write reports whether r writes.
-func (r Request) Write() bool { return r.Function >= WriteCoil }
+func (r Request) Write() bool { return r.Function >= WriteCoil && r.Function != Identify }
 
-// pduSize returns the length of the PDU that follows head, -1 if head is not Modbus TCP.
-func pduSize(head [headSize]byte) int {
-	protocol, length := binary.BigEndian.Uint16(head[2:]), int(binary.BigEndian.Uint16(head[4:]))
-	if protocol != 0 || length < 2 || length > maxPDU+1 {
-		return -1
-	}
-	return length - 1
-}
-
-// parse reads a PDU and says which exception it deserves, 0 if none.
-func parse(head [headSize]byte, pdu []byte) (Request, Exception) {
-	r := Request{Unit: head[6], Function: pdu[0]}
+// parse reads a PDU of at least one byte and says which exception it deserves, 0 if none.
+func parse(unit byte, pdu []byte) (Request, Exception) {
+	r := Request{Unit: unit, Function: pdu[0]}
 	data := pdu[1:]
 	switch r.Function {
-	case ReadCoils, ReadDiscretes, ReadHoldings, ReadInputs, WriteCoil, WriteHolding, WriteCoils, WriteHoldings:
-	default:
-		return r, IllegalFunction
+	case ReadCoils, ReadDiscretes, ReadHoldings, ReadInputs:
+		return r.read(data)
+	case WriteCoil, WriteHolding:
+		return r.one(data)
+	case WriteCoils, WriteHoldings:
+		return r.many(data)
+	case MaskHolding:
+		if len(data) != 6 {
+			return r, IllegalValue
+		}
+		r.Address, r.Count = word(data), 1
+		r.Words = []uint16{uint16(word(data[2:])), uint16(word(data[4:]))}
+		return r, 0
+	case ReadWrite:
+		return r.both(data)
+	case Identify:
+		if len(data) != 3 || data[0] != identity {
+			return r, IllegalFunction
+		}
+		r.Code, r.Object = data[1], data[2]
+		if r.Code < 1 || r.Code > 4 {
+			return r, IllegalValue
+		}
+		return r, 0
 	}
-	if len(data) < 4 {
+	return r, IllegalFunction
+}
+
+func word(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
+
+// within checks a range of addresses.
+func within(addr, count, limit int) Exception {
+	switch {
+	case count < 1 || count > limit:
+		return IllegalValue
+	case addr+count > addresses:
+		return IllegalAddress
+	}
+	return 0
+}
+
+func (r Request) read(data []byte) (Request, Exception) {
+	if len(data) != 4 {
 		return r, IllegalValue
 	}
-	r.Address = int(binary.BigEndian.Uint16(data))
-	arg := binary.BigEndian.Uint16(data[2:])
-	rest := data[4:]
-	limit := 0
-	switch r.Function {
-	case WriteCoil:
-		if len(rest) != 0 || arg != 0 && arg != 0xFF00 {
-			return r, IllegalValue
-		}
-		r.Count, r.Bits = 1, []bool{arg != 0}
-		return r, 0
-	case WriteHolding:
-		if len(rest) != 0 {
-			return r, IllegalValue
-		}
-		r.Count, r.Words = 1, []uint16{arg}
-		return r, 0
-	case ReadCoils, ReadDiscretes:
+	limit := maxReadWords
+	if r.Function <= ReadDiscretes {
 		limit = maxReadBits
-	case ReadHoldings, ReadInputs:
-		limit = maxReadWords
-	case WriteCoils:
-		limit = maxWriteBits
-	case WriteHoldings:
-		limit = maxWriteWords
 	}
-	r.Count = int(arg)
-	if r.Count < 1 || r.Count > limit {
+	r.Address, r.Count = word(data), word(data[2:])
+	return r, within(r.Address, r.Count, limit)
+}
+
+func (r Request) one(data []byte) (Request, Exception) {
+	if len(data) != 4 {
 		return r, IllegalValue
 	}
-	size := 0 // of the data after the byte count
-	switch r.Function {
-	case WriteCoils:
-		size = (r.Count + 7) / 8
-	case WriteHoldings:
-		size = 2 * r.Count
-	}
-	if size == 0 && len(rest) != 0 || size > 0 && (len(rest) != size+1 || int(rest[0]) != size) {
+	r.Address, r.Count = word(data), 1
+	arg := uint16(word(data[2:]))
+	switch {
+	case r.Function == WriteHolding:
+		r.Words = []uint16{arg}
+	case arg != 0 && arg != 0xFF00:
 		return r, IllegalValue
-	}
-	if r.Address+r.Count > addresses {
-		return r, IllegalAddress
-	}
-	switch r.Function {
-	case WriteCoils:
-		r.Bits = make([]bool, r.Count)
-		for i := range r.Bits {
-			r.Bits[i] = rest[1+i/8]>>(i%8)&1 == 1
-		}
-	case WriteHoldings:
-		r.Words = make([]uint16, r.Count)
-		for i := range r.Words {
-			r.Words[i] = binary.BigEndian.Uint16(rest[1+2*i:])
-		}
+	default:
+		r.Bits = []bool{arg != 0}
 	}
 	return r, 0
 }
 
-// encode makes the frame that answers r.
-func encode(head [headSize]byte, r Request, rep Reply) []byte {
-	f := make([]byte, headSize, headSize+maxPDU)
-	copy(f, head[:])
+func (r Request) many(data []byte) (Request, Exception) {
+	if len(data) < 5 {
+		return r, IllegalValue
+	}
+	r.Address, r.Count = word(data), word(data[2:])
+	limit, size := maxWriteWords, 2*r.Count
+	if r.Function == WriteCoils {
+		limit, size = maxWriteBits, (r.Count+7)/8
+	}
+	values := data[5:]
+	if e := within(r.Address, r.Count, limit); e == IllegalValue || len(values) != size || int(data[4]) != size {
+		return r, IllegalValue
+	} else if e != 0 {
+		return r, e
+	}
+	if r.Function == WriteHoldings {
+		r.Words = words(values)
+		return r, 0
+	}
+	r.Bits = make([]bool, r.Count)
+	for i := range r.Bits {
+		r.Bits[i] = values[i/8]>>(i%8)&1 == 1
+	}
+	return r, 0
+}
+
+func (r Request) both(data []byte) (Request, Exception) {
+	if len(data) < 9 {
+		return r, IllegalValue
+	}
+	r.Address, r.Count, r.Into = word(data), word(data[2:]), word(data[4:])
+	n := word(data[6:])
+	values := data[9:]
+	if r.Count < 1 || r.Count > maxReadWords || n < 1 || n > maxBothWords || int(data[8]) != 2*n || len(values) != 2*n {
+		return r, IllegalValue
+	}
+	if e := within(r.Into, n, maxBothWords); e != 0 {
+		return r, e
+	}
+	r.Words = words(values)
+	return r, within(r.Address, r.Count, maxReadWords)
+}
+
+func words(b []byte) []uint16 {
+	w := make([]uint16, len(b)/2)
+	for i := range w {
+		w[i] = uint16(word(b[2*i:]))
+	}
+	return w
+}
+
+// answer makes the PDU that answers r.
+func answer(r Request, rep Reply) []byte {
 	fc := r.Function
 	if rep.Function != 0 {
 		fc = rep.Function
 	}
-	switch {
-	case rep.Exception != 0:
-		f = append(f, fc|0x80, byte(rep.Exception))
-	case r.Function == ReadCoils, r.Function == ReadDiscretes:
+	f := make([]byte, 0, maxPDU)
+	if rep.Exception != 0 {
+		return append(f, fc|0x80, byte(rep.Exception))
+	}
+	switch r.Function {
+	case ReadCoils, ReadDiscretes:
 		data := make([]byte, (r.Count+7)/8)
 		for i, on := range rep.Bits {
 			if on {
 				data[i/8] |= 1 << (i % 8)
 			}
 		}
-		data = data[:max(0, len(data)-rep.Cut)]
-		f = append(append(f, fc, byte(len(data))), data...)
-	case r.Function == ReadHoldings, r.Function == ReadInputs:
+		return counted(append(f, fc), data, rep)
+	case ReadHoldings, ReadInputs, ReadWrite:
 		data := make([]byte, 0, 2*r.Count)
 		for _, w := range rep.Words {
 			data = binary.BigEndian.AppendUint16(data, w)
 		}
-		data = data[:max(0, len(data)-rep.Cut)]
-		f = append(append(f, fc, byte(len(data))), data...)
-	case r.Function == WriteCoil, r.Function == WriteHolding:
+		return counted(append(f, fc), data, rep)
+	case Identify:
+		f = append(f, fc, identity, r.Code, 0x81, 0, 0, byte(len(rep.Objects)))
+		for i, text := range rep.Objects {
+			text = text[:min(len(text), 60)]
+			f = append(append(f, byte(i), byte(len(text))), text...)
+		}
+		return f
+	}
+	f = append(f, fc)
+	f = binary.BigEndian.AppendUint16(f, uint16(r.Address))
+	switch r.Function {
+	case WriteCoil:
 		arg := uint16(0)
-		if r.Function == WriteHolding {
-			arg = r.Words[0]
-		} else if r.Bits[0] {
+		if r.Bits[0] {
 			arg = 0xFF00
 		}
-		f = append(f, fc)
-		f = binary.BigEndian.AppendUint16(f, uint16(r.Address))
 		f = binary.BigEndian.AppendUint16(f, arg)
-		f = f[:len(f)-min(rep.Cut, 4)]
+	case WriteHolding:
+		f = binary.BigEndian.AppendUint16(f, r.Words[0])
+	case MaskHolding:
+		f = binary.BigEndian.AppendUint16(f, r.Words[0])
+		f = binary.BigEndian.AppendUint16(f, r.Words[1])
 	default:
-		f = append(f, fc)
-		f = binary.BigEndian.AppendUint16(f, uint16(r.Address))
 		f = binary.BigEndian.AppendUint16(f, uint16(r.Count))
-		f = f[:len(f)-min(rep.Cut, 4)]
 	}
-	binary.BigEndian.PutUint16(f[4:], uint16(len(f)-headSize+1))
-	return f
+	f = f[:len(f)-min(rep.Cut, len(f)-1)]
+	return append(f, make([]byte, rep.Extra)...)
+}
+
+// counted appends data behind its count, shorter or longer as the reply wants.
+func counted(f, data []byte, rep Reply) []byte {
+	data = data[:max(0, len(data)-rep.Cut)]
+	data = append(data, make([]byte, min(rep.Extra, maxPDU-2-len(data)))...)
+	return append(append(f, byte(len(data))), data...)
 }

@@ -1,16 +1,21 @@
-// Package modbus is a Modbus TCP server for a plant on a bench: framing,
-// function codes 1 to 6, 15 and 16, exceptions, and a wire that can be made to
+// Package modbus is the Modbus side of a plant on a bench: function codes 1 to
+// 6, 15, 16, 22, 23 and 43/14, exceptions, and wires that can be made to
 // misbehave. It shares no code with the driver it is there to test.
 //
-// A Device answers; the server only carries. What a Device may ask of the wire
-// stands in its Reply: answer late, never, short, with another function code,
-// or reset the connection. A late answer does not hold up the requests behind
-// it, so it arrives among the answers to others, as behind a busy gateway.
+// A Server listens for connections of Modbus TCP, or of RTU or ASCII frames as
+// serial bridges carry them; a Caller makes such a connection itself, as a 4G
+// unit does; Serve works on any stream, a serial line above all. A Device
+// answers; these only carry. What a Device may ask of the wire stands in its
+// Reply: answer late, never, short, long, garbled, twice, in single bytes, with
+// another function code or station, or end the connection. A late answer does
+// not hold up the requests behind it, so it arrives among the answers to others,
+// as behind a busy gateway.
 //
 // Promises: a request that breaks the protocol gets the exception that the
-// specification gives it, a frame that is not Modbus ends its connection, and
-// neither reaches the Device. Every limit has a name and says what happens at
-// it. Nothing is durable. Device is called from many goroutines at once.
+// specification gives it; a frame that is not Modbus ends its connection, or on
+// RTU and ASCII is for nobody; neither reaches the Device. Every limit has a
+// name and says what happens at it. Nothing is durable. Device is called from
+// many goroutines at once.
 //
 // Imports: drivers/tag.
 package modbus
@@ -19,9 +24,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"davy/drivers/tag"
@@ -53,37 +58,54 @@ type Device interface {
 type Reply struct {
 	Exception Exception // not 0: this instead of data
 	Bits      []bool    // answers functions 1 and 2: exactly Request.Count
-	Words     []uint16  // answers functions 3 and 4: exactly Request.Count
+	Words     []uint16  // answers functions 3, 4 and 23: exactly Request.Count
+	Objects   []string  // answers function 43
 
 	Delay    time.Duration // the answer leaves this much later
 	Silent   bool          // it never leaves
-	Reset    bool          // instead of it the connection is reset (RST)
+	Reset    bool          // instead of it the connection is reset (RST); on a line nothing leaves
+	HalfOpen bool          // from now on nothing is answered on this connection, and it stays
 	Function byte          // not 0: it carries this function code
+	Station  byte          // not 0: it carries this unit id
 	Cut      int           // so many bytes are missing at its end; the lengths in it agree with what is left
+	Extra    int           // so many are too much; the lengths agree
+	Garbled  bool          // its sum is wrong, or on Modbus TCP its protocol
+	Copies   int           // it leaves so many times more
+	Split    time.Duration // not 0: it leaves byte by byte, so far apart
 }
 
 // Server is one listening address over one Device.
 type Server struct {
-	device Device
-	now    func() tag.Stamp
-	addr   string
+	// IDs, if not nil, counts the connections together with other servers of
+	// the same Device. It is set before Run.
+	IDs *atomic.Uint64
+
+	framing Framing
+	device  Device
+	now     func() tag.Stamp
+	addr    string
 
 	mu      sync.Mutex
 	ln      net.Listener // nil while connections are refused
+	deaf    bool
 	conns   map[*net.TCPConn]struct{}
-	lastID  uint64
 	changed chan struct{} // holds one: ln was replaced
 }
 
-// Listen opens addr ("127.0.0.1:0") for d; now stamps the requests. Serving
-// begins with Run.
+// Listen opens addr ("127.0.0.1:0") for d, for Modbus TCP; now stamps the
+// requests. Serving begins with Run.
 func Listen(addr string, d Device, now func() tag.Stamp) (*Server, error) {
+	return ListenAs(TCP, addr, d, now)
+}
+
+// ListenAs is Listen for any framing.
+func ListenAs(f Framing, addr string, d Device, now func() tag.Stamp) (*Server, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen modbus %s: %w", addr, err)
 	}
 	return &Server{
-		device: d, now: now, addr: ln.Addr().String(), ln: ln,
+		IDs: new(atomic.Uint64), framing: f, device: d, now: now, addr: ln.Addr().String(), ln: ln,
 		conns: map[*net.TCPConn]struct{}{}, changed: make(chan struct{}, 1),
 	}, nil
 }
@@ -116,8 +138,8 @@ func (s *Server) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			tc := c.(*net.TCPConn)
-			if id := s.track(ctx, tc); id != 0 {
-				wg.Go(func() { s.serve(ctx, id, tc) })
+			if id, deaf := s.track(ctx, tc); id != 0 {
+				wg.Go(func() { s.serve(ctx, id, tc, deaf) })
 			}
 		case errors.Is(err, net.ErrClosed):
 		default: // out of descriptors: connections that end free some
@@ -131,17 +153,25 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // track enters a connection and returns its id, or closes it and returns 0
-// when there are too many, connections are refused or the server ends.
-func (s *Server) track(ctx context.Context, c *net.TCPConn) uint64 {
+// when there are too many, connections are refused or the server ends. deaf
+// says that it is never to be answered.
+func (s *Server) track(ctx context.Context, c *net.TCPConn) (id uint64, deaf bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ln == nil || len(s.conns) >= MaxConns || ctx.Err() != nil {
 		reset(c)
-		return 0
+		return 0, false
 	}
 	s.conns[c] = struct{}{}
-	s.lastID++
-	return s.lastID
+	return s.IDs.Add(1), s.deaf
+}
+
+// Deaf has every connection that comes from now on accepted and never
+// answered, or with false answered again; those that are there go on.
+func (s *Server) Deaf(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deaf = on
 }
 
 // closeAll ends every connection, and the listener unless it is to stay. mu is held.
@@ -210,79 +240,12 @@ func reset(c *net.TCPConn) {
 }
 
 // serve answers one connection's requests until it ends.
-func (s *Server) serve(ctx context.Context, id uint64, c *net.TCPConn) {
+func (s *Server) serve(ctx context.Context, id uint64, c *net.TCPConn, deaf bool) {
 	s.device.Opened(id, c.RemoteAddr().String())
-	ctx, cancel := context.WithCancel(ctx)
-	var late sync.WaitGroup
-	pending := make(chan struct{}, MaxPending)
-	defer func() {
-		cancel()
-		_ = c.Close()
-		late.Wait()
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-		s.device.Closed(id)
-	}()
-	var head [headSize]byte
-	var body [maxPDU]byte
-	for {
-		if _, err := io.ReadFull(c, head[:]); err != nil {
-			return
-		}
-		n := pduSize(head)
-		if n < 0 {
-			return // not Modbus: nothing after it can be trusted either
-		}
-		if _, err := io.ReadFull(c, body[:n]); err != nil {
-			return
-		}
-		req, exc := parse(head, body[:n])
-		req.Conn, req.At = id, s.now()
-		var rep Reply
-		if exc != 0 {
-			rep.Exception = exc
-		} else {
-			rep = s.device.Serve(req)
-		}
-		if rep.Silent {
-			continue
-		}
-		if rep.Reset {
-			reset(c)
-			return
-		}
-		frame := encode(head, req, rep)
-		if rep.Delay <= 0 {
-			if !send(c, frame) {
-				return
-			}
-			continue
-		}
-		select {
-		case pending <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		late.Go(func() {
-			defer func() { <-pending }()
-			t := time.NewTimer(rep.Delay)
-			defer t.Stop()
-			select {
-			case <-t.C:
-				send(c, frame)
-			case <-ctx.Done():
-			}
-		})
-	}
-}
-
-// send writes a whole frame; one Write of a net.Conn is never mixed with another.
-func send(c *net.TCPConn, frame []byte) bool {
-	_ = c.SetWriteDeadline(time.Now().Add(WriteTimeout))
-	_, err := c.Write(frame)
-	if err != nil {
-		_ = c.Close()
-	}
-	return err == nil
+	w := wire{framing: s.framing, device: s.device, now: s.now, id: id, c: c, mute: deaf, reset: func() { reset(c) }}
+	w.serve(ctx)
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.device.Closed(id)
 }

@@ -36,9 +36,13 @@ func (m *memory) Serve(r Request) Reply {
 		}
 	}
 	var rep Reply
-	switch {
-	case r.Write():
+	if r.Write() {
 		m.writes = append(m.writes, r)
+	}
+	switch {
+	case r.Function == Identify:
+		rep.Objects = []string{"D", "1"}
+	case r.Write() && r.Function != ReadWrite:
 	case r.Function <= ReadDiscretes:
 		for i := range r.Count {
 			rep.Bits = append(rep.Bits, (r.Address+i)%3 == 0)
@@ -105,10 +109,10 @@ func ask(t *testing.T, c net.Conn, req []byte) []byte {
 	if _, err := c.Write(req); err != nil {
 		t.Fatal(err)
 	}
-	return answer(t, c)
+	return receive(t, c)
 }
 
-func answer(t *testing.T, c net.Conn) []byte {
+func receive(t *testing.T, c net.Conn) []byte {
 	t.Helper()
 	head := make([]byte, headSize)
 	if _, err := io.ReadFull(c, head); err != nil {
@@ -141,27 +145,41 @@ func TestFrames(t *testing.T) {
 	f("0007 0000 0006 01 06 0001 0003", "0007 0000 0006 01 06 0001 0003")
 	f("0008 0000 0009 01 0f 0013 000a 02 cd01", "0008 0000 0006 01 0f 0013 000a")
 	f("0009 0000 000b 01 10 0001 0002 04 000a 0102", "0009 0000 0006 01 10 0001 0002")
+	f("0019 0000 0008 01 16 0004 00f2 0025", "0019 0000 0008 01 16 0004 00f2 0025")
+	f("001a 0000 000d 01 17 0003 0002 000e 0001 02 00ff", "001a 0000 0007 01 17 04 0003 0004")
+	f("001b 0000 0005 01 2b 0e 01 00", "001b 0000 000e 01 2b 0e 01 81 00 00 02 00 01 44 01 01 31")
 	// not in order
-	f("000a 0000 0002 01 07", "000a 0000 0003 01 87 01")                          // a function that is not there
-	f("000b 0000 0006 01 81 0000 0001", "000b 0000 0003 01 81 01")                // one with the error bit
-	f("000c 0000 0006 01 03 0000 0000", "000c 0000 0003 01 83 03")                // nothing asked
-	f("000d 0000 0006 01 03 0000 007e", "000d 0000 0003 01 83 03")                // 126 registers
-	f("000e 0000 0006 01 01 0000 07d1", "000e 0000 0003 01 81 03")                // 2001 coils
-	f("000f 0000 0006 01 04 ffff 0002", "000f 0000 0003 01 84 02")                // past the end
-	f("0010 0000 0006 01 05 0000 0100", "0010 0000 0003 01 85 03")                // neither on nor off
-	f("0011 0000 0005 01 03 0000 00", "0011 0000 0003 01 83 03")                  // too short
-	f("0012 0000 0007 01 06 0000 0001 00", "0012 0000 0003 01 86 03")             // too long
-	f("0013 0000 0009 01 10 0000 0002 04 0001", "0013 0000 0003 01 90 03")        // less than it counts
-	f("0014 0000 0009 01 10 0000 0001 01 0001", "0014 0000 0003 01 90 03")        // counts wrongly
-	f("0015 0000 0008 01 0f 0000 0009 01 ff", "0015 0000 0003 01 8f 03")          // nine coils in one byte
-	f("0016 0000 000b 01 10 ffff 0002 04 0001 0002", "0016 0000 0003 01 90 02")   // past the end
-	f("0017 0000 0006 01 10 0000 007c", "0017 0000 0003 01 90 03")                // 124 registers
+	f("000a 0000 0002 01 07", "000a 0000 0003 01 87 01")                        // a function that is not there
+	f("000b 0000 0006 01 81 0000 0001", "000b 0000 0003 01 81 01")              // one with the error bit
+	f("000c 0000 0006 01 03 0000 0000", "000c 0000 0003 01 83 03")              // nothing asked
+	f("000d 0000 0006 01 03 0000 007e", "000d 0000 0003 01 83 03")              // 126 registers
+	f("000e 0000 0006 01 01 0000 07d1", "000e 0000 0003 01 81 03")              // 2001 coils
+	f("000f 0000 0006 01 04 ffff 0002", "000f 0000 0003 01 84 02")              // past the end
+	f("0010 0000 0006 01 05 0000 0100", "0010 0000 0003 01 85 03")              // neither on nor off
+	f("0011 0000 0005 01 03 0000 00", "0011 0000 0003 01 83 03")                // too short
+	f("0012 0000 0007 01 06 0000 0001 00", "0012 0000 0003 01 86 03")           // too long
+	f("0013 0000 0009 01 10 0000 0002 04 0001", "0013 0000 0003 01 90 03")      // less than it counts
+	f("0014 0000 0009 01 10 0000 0001 01 0001", "0014 0000 0003 01 90 03")      // counts wrongly
+	f("0015 0000 0008 01 0f 0000 0009 01 ff", "0015 0000 0003 01 8f 03")        // nine coils in one byte
+	f("0016 0000 000b 01 10 ffff 0002 04 0001 0002", "0016 0000 0003 01 90 02") // past the end
+	f("0017 0000 0006 01 10 0000 007c", "0017 0000 0003 01 90 03")              // 124 registers
+	f("001c 0000 0007 01 16 0004 00f2 00", "001c 0000 0003 01 96 03")
+	f("001d 0000 000d 01 17 ffff 0002 000e 0001 02 00ff", "001d 0000 0003 01 97 02")
+	f("001e 0000 000d 01 17 0003 007e 000e 0001 02 00ff", "001e 0000 0003 01 97 03")
+	f("001f 0000 0005 01 2b 0d 01 00", "001f 0000 0003 01 ab 01")
+	f("0020 0000 0005 01 2b 0e 05 00", "0020 0000 0003 01 ab 03")
 	f("0018 0000 0006 01 03 0000 007d", "0018 0000 00fd 01 03 fa "+counting(125)) // as many as there may be
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.writes) != 5 {
-		t.Fatalf("%d writes reached the device, want 5", len(m.writes))
+	if len(m.writes) != 7 {
+		t.Fatalf("%d writes reached the device, want 7", len(m.writes))
+	}
+	if w := m.writes[5]; w.Address != 4 || w.Words[0] != 0xf2 || w.Words[1] != 0x25 {
+		t.Errorf("masks %+v", w)
+	}
+	if w := m.writes[6]; w.Into != 14 || w.Words[0] != 0xff {
+		t.Errorf("read and write %+v", w)
 	}
 	w := m.writes[3] // 0xcd01: 1 0 1 1 0 0 1 1, 1 0
 	want := []bool{true, false, true, true, false, false, true, true, true, false}
@@ -216,7 +234,7 @@ func TestPieces(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"0001 0000 0005 01 03 02 0005", "0002 0000 0005 01 03 02 0006"} {
-		if got := answer(t, c); !bytes.Equal(got, frame(t, want)) {
+		if got := receive(t, c); !bytes.Equal(got, frame(t, want)) {
 			t.Errorf("got %x, want %s", got, want)
 		}
 	}
@@ -261,7 +279,7 @@ func TestWireFaults(t *testing.T) {
 		}
 	}
 	f("0006 0000 0006 09 03 0009 0001", "0006 0000 0005 09 03 02 0009")
-	if got := answer(t, c); !bytes.Equal(got, frame(t, "0004 0000 0005 01 03 02 0001")) {
+	if got := receive(t, c); !bytes.Equal(got, frame(t, "0004 0000 0005 01 03 02 0001")) {
 		t.Errorf("late: got %x", got)
 	}
 	if d := time.Since(began); d < 150*time.Millisecond {
@@ -331,20 +349,21 @@ func FuzzParse(f *testing.F) {
 		if len(pdu) == 0 || len(pdu) > maxPDU {
 			return
 		}
-		var head [headSize]byte
-		r, exc := parse(head, pdu)
+		r, exc := parse(1, pdu)
 		if exc != 0 {
-			if len(encode(head, r, Reply{Exception: exc})) != headSize+2 {
+			if len(answer(r, Reply{Exception: exc})) != 2 {
 				t.Error("an exception of another length")
 			}
 			return
 		}
-		if r.Count < 1 || r.Address < 0 || r.Address+r.Count > addresses {
+		if r.Function != Identify && (r.Count < 1 || r.Address < 0 || r.Address+r.Count > addresses || r.Into+len(r.Words) > addresses) {
 			t.Errorf("%+v", r)
 		}
 		rep := Reply{Bits: make([]bool, r.Count), Words: make([]uint16, min(r.Count, maxReadWords))}
-		if n := len(encode(head, r, rep)); n > headSize+maxPDU {
-			t.Errorf("an answer of %d bytes", n)
+		for _, rep.Extra = range []int{0, 9} {
+			if n := len(answer(r, rep)); n > maxPDU {
+				t.Errorf("an answer of %d bytes", n)
+			}
 		}
 	})
 }

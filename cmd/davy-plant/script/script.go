@@ -39,6 +39,8 @@ type Command struct {
 	Number   float64
 	Address  int
 	Code     int
+	Node     string
+	Status   uint32
 	Duration time.Duration
 	Text     string
 }
@@ -54,6 +56,7 @@ type Line struct {
 type Names struct {
 	Units []string
 	Tags  []string
+	Nodes []string // of the OPC UA server
 }
 
 // Forms are all commands. Words in capitals stand for what people put there.
@@ -71,6 +74,20 @@ var Forms = []string{
 	"wrong-function UNIT off",
 	"short UNIT",
 	"short UNIT off",
+	"long UNIT",
+	"long UNIT off",
+	"garbled UNIT",
+	"garbled UNIT off",
+	"duplicate UNIT",
+	"duplicate UNIT off",
+	"split UNIT",
+	"split UNIT off",
+	"wrong-station UNIT",
+	"wrong-station UNIT off",
+	"reset UNIT",
+	"reset UNIT off",
+	"half-open UNIT",
+	"half-open UNIT off",
 	"exception UNIT TABLE ADDRESS CODE",
 	"exception UNIT off",
 	"condition UNIT normal",
@@ -82,6 +99,31 @@ var Forms = []string{
 	"connection refuse",
 	"connection refuse DURATION",
 	"connection accept",
+	"connection never-speaks",
+	"connection speaks",
+	"line drop EVERY",
+	"line garble EVERY",
+	"line duplicate EVERY",
+	"line noise EVERY",
+	"line delay DURATION",
+	"line echo",
+	"line sound",
+	"line unplug",
+	"line plug",
+	"opcua status NODE STATUS",
+	"opcua freeze",
+	"opcua freeze off",
+	"opcua silent",
+	"opcua silent off",
+	"opcua hang",
+	"opcua hang off",
+	"opcua overflow",
+	"opcua overflow off",
+	"opcua blip",
+	"opcua refuse",
+	"opcua refuse DURATION",
+	"opcua accept",
+	"opcua restart",
 	"hold TAG NUMBER",
 	"release TAG",
 	"release all",
@@ -230,6 +272,19 @@ func match(form, f []string, names Names) (c Command, n int, p *Problem) {
 				return c, n, p
 			}
 			ok = word != "all"
+		case "NODE":
+			c.Node = word
+			if !slices.Contains(names.Nodes, word) {
+				_, _, p := bad("unknown-node", "near")
+				p.Args["near"] = near(word, names.Nodes)
+				return c, n, p
+			}
+		case "STATUS":
+			c.Status, ok = status(word)
+		case "EVERY":
+			var a uint64
+			a, ok = number(word, 65535)
+			c.Number, ok = float64(a), ok && a > 0
 		case "TABLE":
 			c.Table = word
 			ok = slices.Contains([]string{"coil", "discrete", "input", "holding"}, word)
@@ -268,6 +323,20 @@ func match(form, f []string, names Names) (c Command, n int, p *Problem) {
 		return bad("too-much", "form")
 	}
 	return c, n, nil
+}
+
+// status reads an OPC UA status code: "good", "uncertain", "bad", or its number.
+func status(s string) (uint32, bool) {
+	switch s {
+	case "good":
+		return 0, true
+	case "uncertain":
+		return 0x40000000, true
+	case "bad":
+		return 0x80000000, true
+	}
+	v, err := strconv.ParseUint(s, 0, 32)
+	return uint32(v), err == nil
 }
 
 func number(s string, limit uint64) (uint64, bool) {

@@ -8,12 +8,13 @@ import (
 	"davy/agent/i18n"
 )
 
-var names = Names{Units: []string{"nh3-1", "io1"}, Tags: []string{"nh3-1.gas", "receiver1.level"}}
+var names = Names{Units: []string{"nh3-1", "io1"}, Tags: []string{"nh3-1.gas", "receiver1.level"}, Nodes: []string{"comp1.run"}}
 
 // Every form, filled in, is read back as that form.
 func TestForms(t *testing.T) {
 	fill := strings.NewReplacer("RATE", "2.5", "NUMBER", "-3", "UNIT", "io1", "DURATION", "1m30s", "TABLE", "holding",
-		"ADDRESS", "21", "CODE", "4", "TAG", "receiver1.level", "TEXT", "the leak begins")
+		"ADDRESS", "21", "CODE", "4", "TAG", "receiver1.level", "TEXT", "the leak begins",
+		"EVERY", "7", "NODE", "comp1.run", "STATUS", "0x80340000")
 	for _, form := range Forms {
 		text := fill.Replace(form)
 		c, p := ParseCommand("  "+strings.ReplaceAll(text, " ", "  ")+" ", names)
@@ -35,6 +36,8 @@ func TestForms(t *testing.T) {
 		has("DURATION", c.Duration == 90*time.Second)
 		has("TABLE", c.Table == "holding" && c.Address == 21 && c.Code == 4)
 		has("TAG", c.Tag == "receiver1.level")
+		has("EVERY", c.Number == 7)
+		has("NODE", c.Node == "comp1.run" && c.Status == 0x80340000)
 		has("TEXT", c.Text == "the leak begins")
 	}
 }

@@ -181,7 +181,7 @@ func start(period time.Duration) (s *stage, err error) {
 // writeSite writes a site of ten devices that are all alike.
 func (s *stage) writeSite(period time.Duration) error {
 	var site, rules strings.Builder
-	fmt.Fprintf(&site, "davy: 1\ngateway:\n  id: %s\n  name: {zh: 轮询, en: Polling}\n  time_zone: UTC\nlinks:\n", rig.Gateway)
+	fmt.Fprintf(&site, "davy: 1\ngateway:\n  id: %s\n  name: Polling\n  time_zone: UTC\nlinks:\n", rig.Gateway)
 	for n, addr := range s.ours.Devices {
 		fmt.Fprintf(&site, "  l%d: {modbus-tcp: \"%s\"}\n", n, addr)
 	}
@@ -191,7 +191,7 @@ func (s *stage) writeSite(period time.Duration) error {
 		fmt.Fprintf(&site, "  d%d:\n    link: l%d\n    station: 1\n    tags:\n", n, n)
 		for i := range tags {
 			fmt.Fprintf(&site, "      t%d: {at: holding %d, range: 0 to 65535 Pa, scan: %s}\n", i, i, period)
-			fmt.Fprintf(&rules, "  a%d-%d:\n    watch: d%d.t%d\n    high: {at: %d Pa, priority: low, text: {zh: 高, en: High}}\n", n, i, n, i, 60000+i%1000)
+			fmt.Fprintf(&rules, "  a%d-%d:\n    watch: d%d.t%d\n    high: {at: %d Pa, priority: low, text: High}\n", n, i, n, i, 60000+i%1000)
 		}
 	}
 	fmt.Fprintf(&site, "uplinks:\n  regulator:\n    mqtt: tcp://%s\n    receipts: key receiver.pub\n    must_confirm: true\njournal: {keep: 30d, sync: 1s, size: 2 GB}\n", s.Broker)

@@ -94,7 +94,7 @@ func (a *agent) poll(addr string, first, tags int, every time.Duration) error {
 			if _, err := conn.Write(q); err != nil {
 				return err
 			}
-				want := 9 + 2*int(binary.BigEndian.Uint16(q[10:]))
+			want := 9 + 2*int(binary.BigEndian.Uint16(q[10:]))
 			got := 0
 			for got < want {
 				k, err := conn.Read(in[got:])

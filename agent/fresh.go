@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"davy/agent/config"
+	"davy/agent/control"
+	"davy/agent/operate"
+	"davy/agent/scan"
+	"davy/drivers/tag"
+)
+
+// ReadNow reads one tag from its device before anything that is polled. What a
+// device says by itself is not asked for: its newest word is the answer.
+func (p *process) ReadNow(ctx context.Context, name string) (*operate.Fresh, error) {
+	g := p.current.Load()
+	if g == nil {
+		return nil, errStarting
+	}
+	tags := g.a.Plan.Tags
+	i := slices.IndexFunc(tags, func(t config.Tag) bool { return string(t.Name) == name })
+	switch {
+	case i < 1:
+		return nil, &operate.Error{Code: operate.UnknownTag, Args: map[string]any{"tag": name}}
+	case tags[i].Link < 0:
+		return nil, &operate.Error{Code: operate.NoDevice, Args: map[string]any{"tag": name}}
+	}
+	r, took, err := g.workers[tags[i].Link].ReadNow(ctx, tag.ID(i))
+	switch {
+	case errors.Is(err, scan.ErrNotRunning):
+		return nil, errStarting
+	case errors.Is(err, scan.ErrNotPolled):
+		s, err := g.loop.View(ctx)
+		if errors.Is(err, control.ErrStopped) {
+			return nil, errStarting
+		}
+		if err != nil {
+			return nil, err
+		}
+		return operate.FreshOf(&tags[i], s.Image[i], 0, nil), nil
+	case err != nil && r.Tag == 0:
+		return nil, err
+	}
+	return operate.FreshOf(&tags[i], r, took, err), nil
+}
+
+var _ operate.Reader = (*process)(nil)

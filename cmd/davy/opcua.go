@@ -1,0 +1,27 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"davy/agent/cli"
+	"davy/drivers/child"
+	"davy/drivers/opcua/worker"
+)
+
+// opcuaWorker is the process of one OPC UA link. It is started by the process
+// that decides with a socket on fd 3 and ends when that does; a Ctrl-C at the
+// terminal is for the decider, which ends it in order. What it writes to
+// standard error goes to the decider's log, line by line.
+func opcuaWorker(c *cli.Call) error {
+	log := slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	slog.SetDefault(log)
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
+	conn, err := child.Parent()
+	if err != nil {
+		return &cli.Error{Exit: cli.Wrong, Key: "davy.opcua.child"}
+	}
+	return worker.Serve(context.Background(), conn, worker.Options{Log: log})
+}

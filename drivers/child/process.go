@@ -1,0 +1,183 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// FD is the descriptor on which a child finds its end of the socketpair.
+const FD = 3
+
+// DefaultGrace is how long a child has to end after its stream was closed.
+const DefaultGrace = 5 * time.Second
+
+// lastWords is how long an ended child's standard error is still read: a trace
+// of a panic is in the pipe already.
+const lastWords = time.Second
+
+// Errors of a child's end.
+var (
+	ErrEnded  = errors.New("ended without being asked")
+	ErrKilled = errors.New("killed: did not end within its grace")
+	ErrLarge  = errors.New("replaced: took more memory than its limit")
+)
+
+// Process says how a child is started. It holds no state; Run may be called
+// again and again.
+type Process struct {
+	Path     string        // "": our own binary
+	Args     []string      // without the program's name
+	Env      []string      // added to our own environment
+	MemLimit int64         // bytes, handed over as GOMEMLIMIT, a wish; 0: none
+	MaxPSS   int64         // bytes of proportional memory at which it is replaced (ErrLarge); 0: not watched
+	Grace    time.Duration // 0: DefaultGrace
+	Log      *slog.Logger  // takes what the child writes to standard error, bounded; nil: it is dropped
+}
+
+// Run starts the child and calls serve, in its own goroutine, with the parent's
+// end of the stream; it returns when serve has returned and the child has
+// ended, with every goroutine of its own. The sequence of an end is always the
+// same: the stream is closed, the child has Grace to end by itself, then it is
+// killed, and it is waited for in any case. When the child ends first, or grows
+// beyond MaxPSS, the stream is closed, so that serve ends. No Pdeathsig is used
+// (it fires with the thread that forked): if we are killed the child sees EOF.
+//
+// The error is why it ended: nil if ctx has ended and the child followed in
+// order; else what serve returned and how the child ended. A panic of serve
+// ends the child and goes on to the caller.
+func (p *Process) Run(ctx context.Context, serve func(ctx context.Context, conn net.Conn) error) (err error) {
+	path := p.Path
+	if path == "" {
+		if path, err = os.Executable(); err != nil {
+			return fmt.Errorf("find own binary: %w", err)
+		}
+	}
+	cmd, conn, stderr, err := p.start(path)
+	if err != nil {
+		return fmt.Errorf("start child %s: %w", path, err)
+	}
+	asked := ctx.Err // whether the caller wants the end
+	ctx, stop := context.WithCancel(ctx)
+	var large, exit error
+	var work sync.WaitGroup
+	exited := make(chan struct{})
+	work.Go(func() { p.tell(stderr) })
+	work.Go(func() { exit = cmd.Wait(); close(exited); _ = conn.Close() })
+	work.Go(func() {
+		if large = watch(ctx, exited, cmd.Process.Pid, p.MaxPSS); large != nil {
+			_ = conn.Close()
+		}
+	})
+	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() {
+		wanted := asked() != nil
+		stop()
+		unhook()
+		_ = conn.Close()
+		killed := p.await(cmd, exited)
+		_ = stderr.SetReadDeadline(time.Now().Add(lastWords)) // of whatever else may hold its end
+		work.Wait()
+		_ = stderr.Close()
+		switch {
+		case killed:
+			err = fmt.Errorf("child %s: %w", path, errors.Join(ErrKilled, large, err))
+		case wanted:
+			err = nil
+		case exit == nil && err == nil && large == nil:
+			err = fmt.Errorf("child %s: %w", path, ErrEnded)
+		default:
+			err = fmt.Errorf("child %s: %w", path, errors.Join(large, exit, err))
+		}
+	}()
+	return serve(ctx, conn)
+}
+
+// start makes the socketpair and starts the child with its end as FD.
+func (p *Process) start(path string) (*exec.Cmd, net.Conn, *os.File, error) {
+	conn, theirs, err := Pair()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	stderr, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, conn.Close(), theirs.Close())
+	}
+	cmd := exec.Command(path, p.Args...)
+	cmd.Env = append(os.Environ(), p.Env...)
+	if p.MemLimit > 0 {
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(p.MemLimit, 10))
+	}
+	cmd.Stderr = w
+	cmd.ExtraFiles = []*os.File{theirs}
+	// A process group of its own: an interrupt from the terminal is the parent's
+	// to pass on, in the right order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	_, _ = theirs.Close(), w.Close() // the child has its own; a failure leaves nothing to do
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, conn.Close(), stderr.Close())
+	}
+	return cmd, conn, stderr, nil
+}
+
+// await gives the child its grace and kills it then.
+func (p *Process) await(cmd *exec.Cmd, exited <-chan struct{}) (killed bool) {
+	grace := p.Grace
+	if grace <= 0 {
+		grace = DefaultGrace
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-exited:
+		return false
+	case <-t.C:
+		_ = cmd.Process.Kill() // it may have ended meanwhile
+		<-exited
+		return true
+	}
+}
+
+// Pair makes a socketpair: our end as a connection with deadlines, the other as
+// a file for exec. Both are close-on-exec; exec clears that for what it hands over.
+func Pair() (net.Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "child")
+	conn, err := open(fds[0])
+	if err != nil {
+		_ = theirs.Close()
+		return nil, nil, err
+	}
+	return conn, theirs, nil
+}
+
+// open makes a connection of a socket's descriptor and owns it.
+func open(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socketpair")
+	conn, err := net.FileConn(f) // a duplicate, close-on-exec, in the poller
+	return conn, errors.Join(err, f.Close())
+}
+
+// Parent returns the child's end of the socketpair. It is called once, by a
+// process that was started as a child, and fails in any other.
+func Parent() (net.Conn, error) {
+	if kind, err := unix.GetsockoptInt(FD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return nil, errors.New("open fd 3: not a socket: this command is started by davy run, not by hand")
+	}
+	unix.CloseOnExec(FD)
+	return open(FD)
+}

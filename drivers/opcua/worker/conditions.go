@@ -1,0 +1,250 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gopcua/opcua/id"
+	"github.com/gopcua/opcua/ua"
+
+	"davy/drivers/opcua"
+	"davy/drivers/tag"
+)
+
+// maxAlarms bounds the conditions that are known of one notifier; with more
+// its count is not known, and is bad.
+const maxAlarms = 10_000
+
+// The fields of an event that are asked for, in this order (part 9).
+const (
+	fieldEventType = iota
+	fieldSource
+	fieldTime
+	fieldMessage
+	fieldSeverity
+	fieldCondition // the condition's own node id
+	fieldName
+	fieldBranch
+	fieldRetain
+	fieldEnabled
+	fieldActive
+	fieldAcked
+	fieldConfirmed
+	fieldSuppressed
+	fields
+)
+
+// eventFilter asks for these fields of every event, so that the marks of a
+// refresh come too.
+func eventFilter() *ua.ExtensionObject {
+	of := func(kind uint32, attribute ua.AttributeID, path ...string) *ua.SimpleAttributeOperand {
+		o := &ua.SimpleAttributeOperand{TypeDefinitionID: ns0(kind), AttributeID: attribute, BrowsePath: []*ua.QualifiedName{}}
+		for _, name := range path {
+			o.BrowsePath = append(o.BrowsePath, &ua.QualifiedName{Name: name})
+		}
+		return o
+	}
+	const v = ua.AttributeIDValue
+	f := &ua.EventFilter{
+		SelectClauses: []*ua.SimpleAttributeOperand{
+			fieldEventType:  of(id.BaseEventType, v, "EventType"),
+			fieldSource:     of(id.BaseEventType, v, "SourceName"),
+			fieldTime:       of(id.BaseEventType, v, "Time"),
+			fieldMessage:    of(id.BaseEventType, v, "Message"),
+			fieldSeverity:   of(id.BaseEventType, v, "Severity"),
+			fieldCondition:  of(id.ConditionType, ua.AttributeIDNodeID),
+			fieldName:       of(id.ConditionType, v, "ConditionName"),
+			fieldBranch:     of(id.ConditionType, v, "BranchId"),
+			fieldRetain:     of(id.ConditionType, v, "Retain"),
+			fieldEnabled:    of(id.ConditionType, v, "EnabledState", "Id"),
+			fieldActive:     of(id.AlarmConditionType, v, "ActiveState", "Id"),
+			fieldAcked:      of(id.AcknowledgeableConditionType, v, "AckedState", "Id"),
+			fieldConfirmed:  of(id.AcknowledgeableConditionType, v, "ConfirmedState", "Id"),
+			fieldSuppressed: of(id.AlarmConditionType, v, "SuppressedOrShelved"),
+		},
+		WhereClause: &ua.ContentFilter{Elements: []*ua.ContentFilterElement{}},
+	}
+	return &ua.ExtensionObject{TypeID: ua.NewFourByteExpandedNodeID(0, id.EventFilter_Encoding_DefaultBinary), EncodingMask: ua.ExtensionObjectBinary, Value: f}
+}
+
+// alarms is what is known of the conditions of one notifier. Its count is sent
+// as the value of the item, once a refresh has told what stands.
+type alarms struct {
+	active     map[string]bool // retained conditions, by ID; true: active
+	refreshing bool
+	fresh      map[string]bool // of the refresh under way
+	known      bool            // a refresh ended
+}
+
+func newAlarms() *alarms { return &alarms{active: map[string]bool{}} }
+
+// count is the sample of the item.
+func (a *alarms) count(handle uint32, received tag.Stamp) opcua.Sample {
+	if !a.known || len(a.active) > maxAlarms {
+		return opcua.Sample{Handle: handle, Quality: tag.BadDeviceFault, Received: received}
+	}
+	n := int64(0)
+	for _, active := range a.active {
+		if active {
+			n++
+		}
+	}
+	return opcua.Sample{Handle: handle, Quality: tag.GoodQuality, Value: tag.IntValue(n), Received: received}
+}
+
+// put notes the state of a condition.
+func (a *alarms) put(id string, retain, active bool) {
+	m := a.active
+	if a.refreshing {
+		m = a.fresh
+	}
+	if !retain {
+		delete(m, id)
+		delete(a.active, id)
+		return
+	}
+	if len(m) <= maxAlarms {
+		m[id] = active
+		if a.refreshing && len(a.active) <= maxAlarms {
+			a.active[id] = active
+		}
+	}
+}
+
+// events hands on events of conditions. The caller holds mu.
+func (sub *subscription) events(n *ua.EventNotificationList, received tag.Stamp) error {
+	w := sub.s.w
+	for _, e := range n.Events {
+		if e == nil || sub.alarms[e.ClientHandle] == nil || len(e.EventFields) != fields {
+			w.stats.Strays.Add(1)
+			continue
+		}
+		a, h := sub.alarms[e.ClientHandle], e.ClientHandle
+		get := func(i int) any {
+			if e.EventFields[i] == nil {
+				return nil
+			}
+			return e.EventFields[i].Value()
+		}
+		kind, _ := get(fieldEventType).(*ua.NodeID)
+		if kind != nil && kind.Namespace() == 0 {
+			switch kind.IntID() {
+			case id.RefreshStartEventType:
+				a.refreshing, a.fresh = true, map[string]bool{}
+				continue
+			case id.RefreshEndEventType:
+				if a.refreshing {
+					a.active, a.fresh, a.refreshing, a.known = a.fresh, nil, false, true
+				}
+				w.emit(sub.s, 0, []opcua.Sample{a.count(h, received)})
+				continue
+			case id.RefreshRequiredEventType, id.EventQueueOverflowEventType:
+				if kind.IntID() == id.EventQueueOverflowEventType {
+					w.stats.Overflows.Add(1)
+				}
+				a.known = false // until the next refresh ends
+				w.emit(sub.s, 0, []opcua.Sample{a.count(h, received)})
+				sub.s.group.Go(sub.refresh)
+				continue
+			}
+		}
+		condition, _ := get(fieldCondition).(*ua.NodeID)
+		if condition == nil || condition.String() == "i=0" {
+			w.stats.Unnamed.Add(1)
+			continue
+		}
+		c := opcua.Condition{Generation: w.hello.Generation, Session: sub.s.number, Handle: h, Received: received, Refreshed: a.refreshing}
+		c.ID = short(condition.String())
+		branch, _ := get(fieldBranch).(*ua.NodeID)
+		earlier := branch != nil && branch.String() != "i=0"
+		if earlier {
+			c.ID = short(condition.String() + " " + branch.String())
+		}
+		c.Source, c.Name, c.Message = words(get(fieldSource)), words(get(fieldName)), words(get(fieldMessage))
+		if at, ok := get(fieldTime).(time.Time); ok {
+			c.Time = nanos(at)
+		}
+		if n, ok := get(fieldSeverity).(uint16); ok && n <= 1000 {
+			c.Severity = n
+		}
+		c.Retain, _ = get(fieldRetain).(bool)
+		c.Enabled, _ = get(fieldEnabled).(bool)
+		c.Active, _ = get(fieldActive).(bool)
+		c.Acked, _ = get(fieldAcked).(bool)
+		c.Confirmed, _ = get(fieldConfirmed).(bool)
+		c.Suppressed, _ = get(fieldSuppressed).(bool)
+		if !earlier { // a branch is an earlier state that waits for its acknowledgement: it does not stand now
+			a.put(c.ID, c.Retain, c.Active)
+		}
+		w.condition(sub.s, &c)
+		if !a.refreshing && a.known {
+			w.emit(sub.s, 0, []opcua.Sample{a.count(h, received)})
+		}
+	}
+	return nil
+}
+
+// condition hands a condition on if its session is still up.
+func (w *Worker) condition(s *session, c *opcua.Condition) {
+	w.out.Lock()
+	defer w.out.Unlock()
+	if w.up == s.number && w.broken == nil {
+		w.say(w.sink.Condition(c))
+	}
+}
+
+// words is the text of a field, cut to what a message may hold.
+func words(v any) string {
+	switch t := v.(type) {
+	case string:
+		return short(t)
+	case *ua.LocalizedText:
+		if t != nil {
+			return short(t.Text)
+		}
+	}
+	return ""
+}
+
+func short(s string) string { return s[:min(len(s), opcua.MaxText)] }
+
+// refresh asks the server to tell again what stands. A server that cannot
+// leaves the count of its notifiers unknown: bad, with its status.
+func (sub *subscription) refresh() {
+	s := sub.s
+	ctx, cancel := context.WithTimeout(s.ctx, s.w.hello.Timeout+time.Second)
+	defer cancel()
+	argument, err := ua.NewVariant(sub.id)
+	if err != nil {
+		panic("BUG: opcua: no variant of a number: " + err.Error())
+	}
+	res, err := call[*ua.CallResponse](ctx, s.c, &ua.CallRequest{MethodsToCall: []*ua.CallMethodRequest{{
+		ObjectID: ns0(id.ConditionType), MethodID: ns0(id.ConditionType_ConditionRefresh), InputArguments: []*ua.Variant{argument},
+	}}})
+	var status ua.StatusCode
+	switch {
+	case err == nil && len(res.Results) == 1:
+		status = res.Results[0].StatusCode
+	case err == nil:
+		err = errors.New("no result")
+	default:
+		errors.As(err, &status)
+	}
+	switch {
+	case s.ctx.Err() != nil || status == ua.StatusBadRefreshInProgress:
+		return
+	case err != nil && (status == 0 || fatal(status)):
+		s.distrust(opcua.CodeSession, fmt.Errorf("refresh conditions: %w", err))
+		return
+	case uint32(status)>>30 == 0:
+		return
+	}
+	s.w.log.Warn("opc ua server cannot tell what conditions stand", "status", statusName(uint32(status)))
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	for h := range sub.alarms {
+		s.w.emit(s, 0, []opcua.Sample{refused(h, status, s.w.clock.Now())})
+	}
+}

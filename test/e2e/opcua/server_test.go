@@ -1,0 +1,428 @@
+package opcua
+
+import (
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/opcua"
+	"davy/drivers/tag"
+)
+
+// One server with everything serves all tests that do not spoil it.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	id := newIdentity(t, "server", nil, nil)
+	user := newIdentity(t, "operator", nil, nil)
+	s := newServer(t, id, map[string]any{
+		"policies": []string{"None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"},
+		"modes":    []string{"None", "Sign", "SignAndEncrypt"}, "items": 2000, "alarm": true,
+	})
+	closed := func(t *testing.T) {
+		t.Helper()
+		if got := s.do("sessions"); got["sessions"] != 0.0 || got["subscriptions"] != 0.0 {
+			t.Errorf("left behind: %v", got)
+		}
+	}
+	run := func(name string, f func(t *testing.T)) {
+		t.Run(name, f)
+		closed(t)
+	}
+	run("values", func(t *testing.T) { values(t, s) })
+	for _, policy := range []string{"Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"} {
+		for _, mode := range []opcua.Mode{opcua.ModeSign, opcua.ModeSignAndEncrypt} {
+			run(policy+" "+mode.String(), func(t *testing.T) {
+				c := newClient(t, s.target()).secure(policy, mode, id)
+				h := c.item("Double", tag.Float64)
+				c.run().up(10 * time.Second)
+				if got := c.latest[h].Value.Float(); got != 20.25 {
+					t.Errorf("Double is %v", got)
+				}
+			})
+		}
+	}
+	run("logins", func(t *testing.T) { logins(t, s, id, user) })
+	run("writes", func(t *testing.T) { writes(t, s) })
+	run("polling", func(t *testing.T) { polling(t, s) })
+	run("order and queue", func(t *testing.T) { order(t, s) })
+	run("2000 items encrypted", func(t *testing.T) { many(t, s, id) })
+	run("conditions", func(t *testing.T) { conditions(t, s) })
+run("mute", func(t *testing.T) { disturbed(t, s, "mute", 2*publishing+5*time.Second) })
+	run("dropped subscription", func(t *testing.T) { disturbed(t, s, "drop-subscriptions", 2*publishing+5*time.Second) })
+	run("closed session", func(t *testing.T) { disturbed(t, s, "close-sessions", 2*publishing+5*time.Second) })
+	t.Run("black hole", func(t *testing.T) { blackHole(t, s) }) // last: the server keeps that session until it runs out
+}
+
+const publishing = 200 * time.Millisecond // as newClient asks for it
+
+func values(t *testing.T, s *server) {
+	c := newClient(t, s.target())
+	type want struct {
+		value   string
+		quality tag.Quality
+		reason  opcua.Reason
+	}
+	var wants []want
+	f := func(name string, kind tag.Kind, value string, q tag.Quality, r opcua.Reason) {
+		c.item(name, kind, drivers.Text{Text: "stopped", Index: 1}, drivers.Text{Text: "running", Index: 2})
+		wants = append(wants, want{value, q, r})
+	}
+	good := tag.GoodQuality
+	f("Bool", tag.Bool, "true", good, 0)
+	f("Int16", tag.Int, "-5", good, 0)
+	f("UInt32", tag.Int, "4000000000", good, 0)
+	f("Int64", tag.Int, "7", good, 0)
+	f("Float", tag.Float64, "1.5", good, 0)
+	f("Double", tag.Float64, "20.25", good, 0)
+	f("Text", tag.Text, "text#2", good, 0)
+	f("NaN", tag.Float64, "-", tag.BadSensor, opcua.NotNumber)
+	f("Bad", tag.Float64, "-", tag.BadDeviceFault, 0)
+	f("Uncertain", tag.Float64, "3", tag.MakeQuality(tag.Uncertain, tag.LastUsable, 0), 0)
+	f("Array", tag.Float64, "-", tag.BadConfig, opcua.WrongForm)
+	f("Nowhere", tag.Float64, "-", tag.BadConfig, 0)
+	f("Double", tag.Bool, "-", tag.BadConfig, opcua.WrongType)
+	f("Array", tag.Float64, "2", good, 0)
+	c.items[len(c.items)-1].Address.What, c.items[len(c.items)-1].Address.Element = opcua.Element, 1
+	f("Bool", tag.Bool, "-", tag.BadConfig, opcua.NotFound)
+	c.items[len(c.items)-1].Address.URI = "urn:nobody"
+	wants[8].quality = opcua.Quality(0x808C0000) // BadSensorFailure, carried as it is
+	c.run().up(10 * time.Second)
+	// A second look, after the subscription spoke: the same.
+	c.wait(5*time.Second, "notifications", func() bool { return len(c.samples) >= 2*len(c.items)-3 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for h, w := range wants {
+		if got := c.latest[uint32(h)]; got.Value.String() != w.value || got.Quality != w.quality || got.Reason != w.reason {
+			t.Errorf("%s: %v %#x %v, want %v %#x %v", c.items[h].Address, got.Value, uint32(got.Quality), got.Reason, w.value, uint32(w.quality), w.reason)
+		}
+	}
+}
+
+func logins(t *testing.T, s *server, id, user *identity) {
+	login := func(name string, edit func(*client), code string) {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
+			c.item("Double", tag.Float64)
+			edit(c)
+			c.run()
+			if code == "" {
+				c.up(10 * time.Second)
+				return
+			}
+			if got := c.down(10 * time.Second); got.Code != code {
+				t.Errorf("refused with %q (%s), want %q", got.Code, got.Text, code)
+			}
+		})
+	}
+	password := func(p string) func(c *client) {
+		return func(c *client) {
+			c.hello.Options.Login = opcua.Login{Kind: opcua.Password}
+			c.hello.User, c.hello.Password = "operator", p
+		}
+	}
+	login("password", password("pa:ss"), "")
+	login("wrong password", password("guess"), opcua.CodeLogin)
+	login("password over sign", func(c *client) {
+		password("pa:ss")(c)
+		c.hello.Options.Mode = opcua.ModeSign
+	}, opcua.CodeLogin)
+	login("password over none", func(c *client) {
+		password("pa:ss")(c)
+		c.hello.Options.Policy, c.hello.Options.Mode = opcua.PolicyNone, opcua.ModeNone
+	}, opcua.CodeLogin)
+	login("certificate", func(c *client) {
+		c.hello.Options.Login = opcua.Login{Kind: opcua.Certificate, Certificate: user.der}
+		c.hello.Key = string(user.keyPEM())
+	}, "")
+	login("certificate with another key", func(c *client) {
+		c.hello.Options.Login = opcua.Login{Kind: opcua.Certificate, Certificate: user.der}
+		c.hello.Key = string(id.keyPEM())
+	}, opcua.CodeLogin)
+	login("policy that is not offered", func(c *client) { c.hello.Options.Policy = opcua.PolicyBasic256 }, opcua.CodePolicy)
+}
+
+func writes(t *testing.T, s *server) {
+	c := newClient(t, s.target()).run()
+	c.up(10 * time.Second)
+	n := uint32(0)
+	f := func(name string, v tag.Value, code string) {
+		t.Helper()
+		n++
+		m := opcua.Write{Request: n, Wait: 3 * time.Second, Address: node(name), Kind: v.Kind(), Bits: v.Bits()}
+		if err := c.w.Write(m); err != nil {
+			t.Fatal(err)
+		}
+		c.wait(5*time.Second, "done", func() bool { return len(c.dones) == int(n) })
+		if d := c.dones[n-1]; d.Code != code || d.Request != n {
+			t.Errorf("write %v to %s: %+v, want code %q", v, name, d, code)
+		}
+	}
+	float := func(x float64) tag.Value { v, _ := tag.Float64Value(x); return v }
+	f("Setpoint", float(21.5), "")
+	if got := s.do("get", "name", "Setpoint")["value"]; got != 21.5 {
+		t.Errorf("Setpoint is %v", got)
+	}
+	f("Setpoint", float(0.1), opcua.DoneType) // no float of 32 bits
+	f("Setpoint", tag.IntValue(1<<24+1), opcua.DoneType)
+	f("Int16", tag.IntValue(-32768), "")
+	f("Int16", tag.IntValue(40000), opcua.DoneType)
+	f("Bool", tag.BoolValue(false), "")
+	f("Bool", tag.IntValue(1), opcua.DoneType)
+	f("Bool", tag.BoolValue(true), "")
+	f("Int16", tag.IntValue(-5), "")
+	f("ReadOnly", float(1), opcua.DoneRefused)
+	f("Nowhere", float(1), opcua.DoneRefused)
+	if got := s.do("get", "name", "Setpoint")["value"]; got != 21.5 {
+		t.Errorf("Setpoint is %v after refusals", got)
+	}
+}
+
+func polling(t *testing.T, s *server) {
+	c := newClient(t, s.target())
+	c.hello.Options.Poll = true
+	for i := range 500 {
+		c.item(fmt.Sprint("I", i), tag.Float64)
+	}
+	bad := c.item("Bad", tag.Float64)
+	c.run()
+	c.wait(10*time.Second, "session", func() bool { return len(c.states) == 1 })
+	if err := c.w.Read(opcua.Ask{Request: 7, Wait: 3 * time.Second, Count: uint32(len(c.items))}); err != nil {
+		t.Fatal(err)
+	}
+	c.wait(5*time.Second, "done", func() bool { return len(c.dones) == 1 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.samples) != 501 || c.dones[0].Code != "" {
+		t.Fatalf("%d samples, done %+v", len(c.samples), c.dones[0])
+	}
+	for i := range 500 {
+		if got := c.latest[uint32(i)]; got.Value.Float() != float64(i) || !got.Quality.Good() {
+			t.Fatalf("I%d is %+v", i, got)
+		}
+	}
+	if got := c.latest[bad]; !got.Quality.Bad() || got.Status != 0x808C0000 {
+		t.Errorf("Bad is %+v", got)
+	}
+}
+
+// Every sample of a burst arrives, in order; where the server's queue is too
+// short it says so.
+func order(t *testing.T, s *server) {
+	c := newClient(t, s.target())
+	h := c.item("Setpoint", tag.Float64)
+	c.run().up(10 * time.Second)
+	c.mu.Lock()
+	c.samples = nil
+	c.mu.Unlock()
+	pace := time.NewTicker(70 * time.Millisecond)
+	defer pace.Stop()
+	for i := range 20 {
+		s.do("set", "name", "Setpoint", "values", []float64{float64(100 + i)})
+		<-pace.C // slower than the sampling
+	}
+	c.wait(5*time.Second, "the last value", func() bool { return c.latest[h].Value.Float() == 119 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, seen := 99.0, 0
+	for _, x := range c.samples {
+		if v := x.Value.Float(); v < 100 {
+			continue
+		} else if v <= last {
+			t.Errorf("%v after %v", v, last)
+		} else {
+			last = v
+			seen++
+		}
+	}
+	if seen < 18 { // sampling at 50 ms may miss one; a notification lost would be four
+		t.Errorf("%d of 20 values arrived", seen)
+	}
+}
+
+func many(t *testing.T, s *server, id *identity) {
+	c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
+	for i := range 2000 {
+		c.item(fmt.Sprint("I", i), tag.Float64)
+	}
+	began := time.Now()
+	c.run().up(20 * time.Second)
+	t.Logf("2000 items up in %v", time.Since(began))
+	s.do("touch", "base", 10000)
+	c.wait(10*time.Second, "all new values", func() bool {
+		for i := range 2000 {
+			if c.latest[uint32(i)].Value.Float() != float64(10000+i) {
+				return false
+			}
+		}
+		return true
+	})
+	s.do("touch", "base", 0)
+}
+
+func conditions(t *testing.T, s *server) {
+	c := newClient(t, s.target())
+	c.items = append(c.items, opcua.Item{Address: opcua.Address{What: opcua.Conditions, Type: opcua.Numeric, ID: "2253"}, Kind: tag.Int})
+	level := c.item("Level", tag.Float64)
+	c.run().up(10 * time.Second)
+	c.wait(5*time.Second, "no condition", func() bool { return c.latest[0].Quality.Good() && c.latest[0].Value.Int() == 0 })
+	s.do("set", "name", "Level", "values", []float64{95})
+	c.wait(5*time.Second, "an active condition", func() bool { return len(c.conditions) > 0 && c.conditions[len(c.conditions)-1].Active })
+	c.wait(5*time.Second, "its count", func() bool { return c.latest[0].Value.Int() == 1 && c.latest[level].Value.Float() == 95 })
+	c.mu.Lock()
+	got := c.conditions[len(c.conditions)-1]
+	c.mu.Unlock()
+	if got.Name != "level" || got.Source != "2:Tank" || !got.Retain || got.Acked || got.Refreshed || got.Severity == 0 || got.ID == "" || got.Time == 0 {
+		t.Errorf("condition %+v", got)
+	}
+	// Another client comes late: the refresh tells it what stands.
+	late := newClient(t, s.target())
+	late.items = c.items[:1]
+	late.run()
+	late.wait(10*time.Second, "the refreshed condition", func() bool {
+		return len(late.conditions) > 0 && late.conditions[0].Refreshed && late.conditions[0].Active && late.conditions[0].ID == got.ID && late.latest[0].Value.Int() == 1
+	})
+	s.do("set", "name", "Level", "values", []float64{50})
+	c.wait(5*time.Second, "the return", func() bool {
+		last := c.conditions[len(c.conditions)-1]
+		return last.ID == got.ID && !last.Active && c.latest[0].Value.Int() == 0
+	})
+}
+
+// A connection that swallows everything: all is bad within two publishing
+// intervals and five seconds, and good again when it speaks.
+func blackHole(t *testing.T, s *server) {
+	p := newHole(t, s.addr())
+	c := newClient(t, "opc.tcp://"+p.addr()+"/test")
+	c.item("Double", tag.Float64)
+	c.run().up(10 * time.Second)
+	p.swallow(true)
+	at := time.Now()
+	c.down(10 * time.Second)
+	took := time.Since(at)
+	t.Logf("silent loss noticed after %v", took)
+	if limit := 2*publishing + 5*time.Second; took > limit {
+		t.Errorf("noticed after %v, limit %v", took, limit)
+	}
+	p.swallow(false)
+	c.up(15 * time.Second)
+}
+
+// The server does something to a session that stands: all is bad in time, and
+// everything is built anew.
+func disturbed(t *testing.T, s *server, what string, limit time.Duration) {
+	c := newClient(t, s.target())
+	h := c.item("Setpoint", tag.Float64)
+	c.run().up(10 * time.Second)
+	at := time.Now()
+	s.do(what)
+	got := c.down(10 * time.Second)
+	took := time.Since(at)
+	t.Logf("%s: %s (%s) after %v", what, got.Code, got.Text, took)
+	if took > limit {
+		t.Errorf("noticed after %v, limit %v", took, limit)
+	}
+	c.up(10 * time.Second)
+	s.do("set", "name", "Setpoint", "values", []float64{77})
+	c.wait(5*time.Second, "the new value", func() bool { return c.latest[h].Value.Float() == 77 })
+	s.do("set", "name", "Setpoint", "values", []float64{10})
+}
+
+// A certificate that the site does not trust, for whatever reason, is refused
+// and kept for a person to look at.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	id := newIdentity(t, "server", nil, nil)
+	ca := newIdentity(t, "authority", nil, func(c *x509.Certificate) {
+		c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
+	})
+	other := newIdentity(t, "other", nil, nil)
+	signed := newIdentity(t, "signed", ca, nil)
+	old := newIdentity(t, "old", nil, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+	})
+	foreign := newIdentity(t, "foreign", nil, func(c *x509.Certificate) { c.URIs[0].Opaque = "somebody:else" })
+	s := newServer(t, id, map[string]any{"policies": []string{"Basic256Sha256"}, "modes": []string{"SignAndEncrypt"}})
+	f := func(name string, shown *identity, edit func(*client), why string) {
+		t.Run(name, func(t *testing.T) {
+			s.t = t
+			s.kill()
+			s.identity(shown)
+			s.start()
+			c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
+			c.item("Double", tag.Float64)
+			if edit != nil {
+				edit(c)
+			}
+			c.run()
+			if why == "" {
+				c.up(10 * time.Second)
+				return
+			}
+			got := c.down(10 * time.Second)
+			if got.Code != opcua.CodeUntrusted || !strings.Contains(got.Text, why) {
+				t.Fatalf("%q (%s), want untrusted: %s", got.Code, got.Text, why)
+			}
+			kept, err := os.ReadFile(filepath.Join(c.hello.Dir, "opcua", "rejected", got.Fingerprint+".der"))
+			if err != nil || string(kept) != string(shown.der) {
+				t.Errorf("refused certificate: %v, %d bytes", err, len(kept))
+			}
+			if n := s.do("sessions")["sessions"]; n != 0.0 {
+				t.Errorf("%v sessions", n)
+			}
+		})
+	}
+	f("pinned", id, nil, "")
+	f("another", other, nil, "not the certificate that the site trusts")
+	authority := func(c *client) { c.hello.Options.Trust = opcua.Trust{CA: [][]byte{ca.der}} }
+	f("authority", signed, authority, "")
+	f("not the authority's", other, authority, "does not come from a CA")
+	pin := func(id *identity) func(*client) {
+		return func(c *client) { c.hello.Options.Trust.Pin = id.der }
+	}
+	f("expired", old, pin(old), "expired")
+	f("expired, dates unchecked", old, func(c *client) { pin(old)(c); c.hello.Options.Undated = true }, "")
+	f("another application", foreign, pin(foreign), "made for")
+	f("clock not synchronised", id, func(c *client) { c.o.ClockTrusted = func() bool { return false } }, "clock is not synchronised")
+}
+
+// The server restarts, with its namespaces in another order and other values:
+// everything comes back, and is that of the same nodes.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	id := newIdentity(t, "server", nil, nil)
+	s := newServer(t, id, map[string]any{"policies": []string{"Basic256Sha256"}, "modes": []string{"SignAndEncrypt"}, "items": 50})
+	c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
+	for i := range 50 {
+		c.item(fmt.Sprint("I", i), tag.Float64)
+	}
+	c.run().up(15 * time.Second)
+	s.do("touch", "base", 500)
+	c.wait(5*time.Second, "new values", func() bool { return c.latest[49].Value.Float() == 549 })
+	s.kill()
+	c.down(3 * time.Second)
+	s.o["before"] = []string{"urn:test:new-1", "urn:test:new-2"}
+	s.start()
+	c.up(20 * time.Second)
+	c.mu.Lock()
+	for i := range 50 {
+		if got := c.latest[uint32(i)]; got.Value.Float() != float64(i) || !got.Quality.Good() {
+			t.Errorf("I%d is %v %#x after the restart", i, got.Value, uint32(got.Quality))
+		}
+	}
+	c.mu.Unlock()
+	s.do("touch", "base", 900)
+	c.wait(5*time.Second, "new values", func() bool { return c.latest[0].Value.Float() == 900 && c.latest[49].Value.Float() == 949 })
+	// A server that came back with a new certificate is another server.
+	s.kill()
+	s.identity(newIdentity(t, "renewed", nil, nil))
+	s.start()
+	c.wait(20*time.Second, "the refusal", func() bool {
+		last := c.states[len(c.states)-1]
+		return !last.Up && last.Code == opcua.CodeUntrusted
+	})
+}

@@ -1,0 +1,532 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"davy/drivers"
+	"davy/drivers/gpio"
+	"davy/drivers/tag"
+)
+
+// proof is one run of all proofs.
+type proof struct {
+	d    gpio.Driver
+	name string
+	seen []string
+	bad  []string
+}
+
+// part is one of the proofs.
+type part struct {
+	name string
+	run  func()
+}
+
+// prove runs all proofs, or those that take the chip away.
+func prove(unplug bool) {
+	p := &proof{d: gpio.New()}
+	parts := []part{
+		{"chip", p.chip},
+		{"inputs", p.inputs},
+		{"outputs", p.outputs},
+		{"two-requesters", p.twoRequesters},
+		{"edges", p.edges},
+		{"debounce", p.debounce},
+		{"process-death", p.death},
+		{"errors", p.errors},
+	}
+	if unplug {
+		parts = []part{{"unplugged", p.unplugged}}
+	}
+	for _, part := range parts {
+		p.name, p.seen, p.bad = part.name, nil, nil
+		part.run()
+		if len(p.bad) > 0 {
+			say("FAIL %s/%s: %s", runtime.GOARCH, p.name, strings.Join(p.bad, "; "))
+		} else {
+			say("ok %s/%s: %s", runtime.GOARCH, p.name, strings.Join(p.seen, "; "))
+		}
+	}
+}
+
+func (p *proof) saw(format string, args ...any) {
+	p.seen = append(p.seen, fmt.Sprintf(format, args...))
+}
+
+// hold says what was seen, or that it should not have been.
+func (p *proof) hold(ok bool, format string, args ...any) {
+	if ok {
+		p.saw(format, args...)
+	} else {
+		p.bad = append(p.bad, fmt.Sprintf(format, args...))
+	}
+}
+
+func now() tag.Stamp {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic("BUG: guest: " + err.Error())
+	}
+	return tag.Stamp{Wall: time.Now().UnixNano(), Mono: ts.Nano()}
+}
+
+// open makes a link to a chip.
+func (p *proof) open(target, mode string) drivers.Link {
+	s, err := p.d.ParseLink(target, drivers.Fields{"mode": mode})
+	if err != nil {
+		panic("BUG: guest: " + err.Error())
+	}
+	l, err := p.d.Open(context.Background(), drivers.LinkConfig{Name: "io", Settings: s, Timeout: 2 * time.Second, Log: logger(), Now: now})
+	if err != nil {
+		panic("BUG: guest: " + err.Error())
+	}
+	return l
+}
+
+// points makes a point of each address; outputs may be written.
+func (p *proof) points(fields drivers.Fields, addresses ...string) (out []drivers.Point) {
+	o, err := p.d.ParseDevice(fields)
+	if err != nil {
+		panic("BUG: guest: " + err.Error())
+	}
+	for i, s := range addresses {
+		a, err := p.d.ParseAddress(s)
+		if err != nil {
+			panic("BUG: guest: " + err.Error())
+		}
+		t, err := p.d.ParseType(a, "")
+		if err != nil {
+			panic("BUG: guest: " + err.Error())
+		}
+		out = append(out, drivers.Point{
+			Tag: tag.ID(i + 1), Name: tag.Name("io." + s), Address: a, Type: t, Options: o,
+			Period: 200 * time.Millisecond, Write: a.(gpio.Address).Output,
+		})
+	}
+	return out
+}
+
+// read reads points once.
+func (p *proof) read(l drivers.Link, points []drivers.Point) ([]tag.Reading, error) {
+	reqs, err := p.d.Plan(drivers.Settings{}, points)
+	if err != nil {
+		return nil, err
+	}
+	var out []tag.Reading
+	for _, r := range reqs {
+		if out, err = l.Read(context.Background(), r, out); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func texts(rs []tag.Reading) string {
+	var out []string
+	for _, r := range rs {
+		out = append(out, fmt.Sprintf("%v(%s)", r.Value, quality(r.Quality)))
+	}
+	return strings.Join(out, " ")
+}
+
+func quality(q tag.Quality) string {
+	switch q {
+	case tag.GoodQuality:
+		return "good"
+	case tag.BadConfig:
+		return "bad: configuration"
+	case tag.BadNoComm:
+		return "bad: no communication"
+	case tag.BadDeviceFault:
+		return "bad: device"
+	}
+	return fmt.Sprintf("%#x", uint32(q))
+}
+
+func (p *proof) chip() {
+	for _, target := range []string{"gpiochip0", "/dev/gpiochip0", "9030000.pl061"} {
+		c, err := gpio.OpenChip(target)
+		if err != nil {
+			p.hold(false, "%s: %v", target, err)
+			continue
+		}
+		names, err := c.Names()
+		p.hold(err == nil && c.Name == "gpiochip0" && c.Lines == 8 && len(names["BUTTON"]) == 1 && names["BUTTON"][0] == 3 && len(names["TWIN"]) == 2,
+			"%s is %s (%s), %d lines, BUTTON is %v, TWIN is %v, err %v", target, c.Name, c.Label, c.Lines, names["BUTTON"], names["TWIN"], err)
+		c.Close()
+	}
+	_, err := gpio.OpenChip("gpiochip7")
+	p.hold(errors.Is(err, gpio.ErrNoChip), "gpiochip7: %v", err)
+	_, err = gpio.OpenChip("/dev/null")
+	p.hold(errors.Is(err, unix.ENOTTY), "/dev/null: %v", err)
+}
+
+func (p *proof) inputs() {
+	l := p.open("gpiochip0", "poll")
+	defer l.Close()
+	rs, err := p.read(l, p.points(nil, "line DI1", "line DI2 inverted", "line DI2", "line NOBODY", "line TWIN", "line 8", "line 7"))
+	good := err == nil && len(rs) == 7
+	for i, want := range []tag.Quality{tag.GoodQuality, tag.GoodQuality, tag.GoodQuality, tag.BadConfig, tag.BadConfig, tag.BadConfig, tag.GoodQuality} {
+		good = good && rs[i].Quality == want
+	}
+	p.hold(good && rs[1].Value != rs[2].Value, "DI1, DI2 inverted, DI2, a name that is not there, one that is there twice, line 8 of 8, line 7: %s, err %v", texts(rs), err)
+}
+
+// direction is what the kernel says of a line.
+func (p *proof) direction(name string) (output, used bool) {
+	c, err := gpio.OpenChip("gpiochip0")
+	if err != nil {
+		return false, false
+	}
+	defer c.Close()
+	names, err := c.Names()
+	if err != nil || len(names[name]) != 1 {
+		return false, false
+	}
+	info, err := c.Info(names[name][0])
+	return err == nil && info.Output, err == nil && info.Used
+}
+
+func (p *proof) outputs() {
+	l := p.open("gpiochip0", "poll")
+	pts := p.points(nil, "output RELAY1", "output RELAY1 inverted")
+	rs, err := p.read(l, pts)
+	output, used := p.direction("RELAY1")
+	p.hold(err == nil && rs[0].Quality.Good() && !output && used, "before the first write: %s, direction output: %v, taken: %v, err %v", texts(rs), output, used, err)
+	for _, v := range []bool{true, false, true} {
+		err := l.Write(context.Background(), pts[0], tag.BoolValue(v))
+		rs, rerr := p.read(l, pts)
+		p.hold(err == nil && rerr == nil && rs[0].Value == tag.BoolValue(v) && rs[1].Value == tag.BoolValue(!v), "written %v: %s, err %v, %v", v, texts(rs), err, rerr)
+	}
+	for range 100 {
+		rs, err = p.read(l, pts)
+		output, _ = p.direction("RELAY1")
+		if err != nil || !output || rs[0].Value != tag.BoolValue(true) {
+			p.hold(false, "reading changed the output: %s, direction output: %v, err %v", texts(rs), output, err)
+			break
+		}
+	}
+	p.saw("100 readings later it is an output still, and high")
+	no := pts[0]
+	no.Write = false
+	err = l.Write(context.Background(), no, tag.BoolValue(false))
+	p.hold(errors.Is(err, drivers.ErrReadOnly), "not in may_write: %v", err)
+	err = l.Close()
+	output, used = p.direction("RELAY1")
+	p.hold(err == nil && output && used, "its link closed: direction output: %v, taken: %v, err %v", output, used, err)
+	l = p.open("gpiochip0", "poll")
+	defer l.Close()
+	rs, err = p.read(l, pts)
+	p.hold(err == nil && rs[0].Value == tag.BoolValue(true), "the next link: %s, err %v", texts(rs), err)
+	rs, err = p.read(l, p.points(nil, "line RELAY1", "line DI1"))
+	output, _ = p.direction("RELAY1")
+	p.hold(err == nil && rs[0].Quality.Bad() && rs[1].Quality.Good() && output, "asked for as an input: %s, and it is an output still: %v", texts(rs), output)
+	err = l.Write(context.Background(), pts[0], tag.BoolValue(false))
+	p.hold(err == nil, "written false again: %v", err)
+}
+
+// other is another process, with its own driver.
+func other(what, line, level string) {
+	p := &proof{d: gpio.New()}
+	l := p.open("gpiochip0", "poll")
+	pts := p.points(nil, "output "+line)
+	switch what {
+	case "read":
+		rs, err := p.read(l, pts)
+		fmt.Printf("%s err %v\n", texts(rs), err)
+	case "write":
+		err := l.Write(context.Background(), pts[0], tag.BoolValue(level == "true"))
+		fmt.Printf("err %v\n", err)
+		if err == nil {
+			select {} // until it is killed
+		}
+	}
+}
+
+// child starts another process of this program and returns its first line;
+// it lives until end is called, which kills it.
+func (p *proof) child(args ...string) (said string, end func()) {
+	c := exec.Command("/proc/self/exe", args...)
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		p.hold(false, "child: %v", err)
+		return "", func() {}
+	}
+	r := bufio.NewReader(out)
+	for !strings.Contains(said, "err ") && err == nil { // what it logs comes before
+		said, err = r.ReadString('\n')
+	}
+	return strings.TrimSpace(said), func() {
+		_ = c.Process.Kill()
+		_ = c.Wait() // it was killed
+	}
+}
+
+func (p *proof) twoRequesters() {
+	l := p.open("gpiochip0", "poll")
+	defer l.Close()
+	said, end := p.child("write", "RELAY2", "true")
+	p.hold(said == "err <nil>", "another process drives RELAY2: %s", said)
+	pts := p.points(nil, "output RELAY2", "output RELAY1")
+	rs, err := p.read(l, pts)
+	p.hold(err == nil && rs[0].Quality == tag.BadDeviceFault && rs[1].Quality.Good(), "this one reads RELAY2, RELAY1: %s, err %v", texts(rs), err)
+	err = l.Write(context.Background(), pts[0], tag.BoolValue(false))
+	p.hold(errors.Is(err, unix.EBUSY), "and writes it: %v", err)
+	rs, err = p.read(l, p.points(nil, "line RELAY2"))
+	p.hold(err == nil && rs[0].Quality == tag.BadDeviceFault, "as an input: %s, err %v", texts(rs), err)
+	end()
+	said, end = p.child("read", "RELAY1", "-")
+	end()
+	p.hold(strings.Contains(said, "bad: device"), "another process reads RELAY1, which this one holds: %s", said)
+}
+
+// death is what becomes of an output whose process is killed.
+func (p *proof) death() {
+	for _, level := range []string{"true", "false"} {
+		said, end := p.child("write", "RELAY2", level)
+		before, used := p.direction("RELAY2")
+		p.hold(said == "err <nil>" && before && used, "a process drives RELAY2 %s (%s), output: %v, taken: %v", level, said, before, used)
+		end()
+		after := state("RELAY2")
+		want := map[string]string{"true": "output High", "false": "output Low"}[level]
+		p.hold(after == want, "killed: %s", after)
+		said, end = p.child("read", "RELAY2", "-")
+		end()
+		p.hold(strings.HasPrefix(said, level+"(good)") && state("RELAY2") == want, "the next process reads it as it was: %s, and leaves it: %s", said, state("RELAY2"))
+	}
+}
+
+// box keeps what a subscription brought.
+type box struct {
+	mu  sync.Mutex
+	got []tag.Reading
+	ch  chan struct{}
+}
+
+func (b *box) put(rs []tag.Reading) {
+	b.mu.Lock()
+	b.got = append(b.got, rs...)
+	b.mu.Unlock()
+	select {
+	case b.ch <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until f is true of what came.
+func (b *box) wait(d time.Duration, f func(rs []tag.Reading) bool) ([]tag.Reading, bool) {
+	over := time.After(d)
+	for {
+		b.mu.Lock()
+		rs := append([]tag.Reading(nil), b.got...)
+		b.mu.Unlock()
+		if f(rs) {
+			return rs, true
+		}
+		select {
+		case <-b.ch:
+		case <-over:
+			return rs, false
+		}
+	}
+}
+
+// subscribe runs a subscription until the returned function is called, which
+// says how it ended and after how long.
+func (p *proof) subscribe(l drivers.Link, pts []drivers.Point) (*box, func() (error, time.Duration), <-chan error) {
+	b := &box{ch: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.(drivers.Subscriber).Subscribe(ctx, pts, b.put) }()
+	return b, func() (error, time.Duration) {
+		from := time.Now()
+		cancel()
+		err := <-ended
+		return err, time.Since(from)
+	}, ended
+}
+
+// edgesOf are the readings of a tag that an edge brought.
+func edgesOf(rs []tag.Reading, id tag.ID) (out []tag.Reading) {
+	for _, r := range rs {
+		if r.Tag == id && r.Source != 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (p *proof) edges() {
+	l := p.open("gpiochip0", "edges")
+	defer l.Close()
+	pts := p.points(nil, "line BUTTON", "line DI1", "output RELAY1", "line NOBODY")
+	b, stop, _ := p.subscribe(l, pts)
+	rs, ok := b.wait(5*time.Second, func(rs []tag.Reading) bool { return len(rs) >= 4 })
+	p.hold(ok && rs[0].Quality.Good() && rs[1].Quality.Good() && rs[2].Quality.Good() && rs[3].Quality == tag.BadConfig, "first: %s", texts(rs[:min(4, len(rs))]))
+	began := now()
+	for press := 1; press <= 3; press++ {
+		say("want press")
+		rs, ok = b.wait(10*time.Second, func(rs []tag.Reading) bool { return len(edgesOf(rs, 1)) >= 2*press })
+	}
+	edges := edgesOf(rs, 1)
+	p.hold(ok && len(edges) == 6, "three presses: %d edges", len(edges))
+	for i, e := range edges {
+		good := e.Quality.Good() && e.Value == tag.BoolValue(i%2 == 0) && e.Source > began.Wall && e.Source <= e.Received.Wall
+		if i > 0 {
+			good = good && e.Source > edges[i-1].Source
+		}
+		if !good {
+			p.hold(false, "edge %d: %v, %v before it was received", i, e.Value, time.Duration(e.Received.Wall-e.Source))
+		}
+	}
+	if len(edges) == 6 {
+		long := time.Duration(edges[1].Source - edges[0].Source)
+		p.hold(long > 50*time.Millisecond && long < 500*time.Millisecond, "the button (100 ms) was down for %v by the kernel's times; told %v after the edge", long.Round(time.Millisecond), time.Duration(edges[0].Received.Wall-edges[0].Source).Round(10*time.Microsecond))
+	}
+	// A link of the same driver writes the output that this one reads.
+	w := p.open("gpiochip0", "edges")
+	for _, v := range []bool{true, false} {
+		err := w.Write(context.Background(), pts[2], tag.BoolValue(v))
+		_, ok = b.wait(2*time.Second, func(rs []tag.Reading) bool {
+			for i := len(rs) - 1; i >= 0; i-- {
+				if rs[i].Tag == 3 {
+					return rs[i].Value == tag.BoolValue(v)
+				}
+			}
+			return false
+		})
+		p.hold(err == nil && ok, "RELAY1 written %v over a second link is read here: %v, err %v", v, ok, err)
+	}
+	w.Close()
+	// Nothing happens, and every point is told all the same.
+	b.mu.Lock()
+	b.got = nil
+	b.mu.Unlock()
+	rs, ok = b.wait(3*time.Second, func(rs []tag.Reading) bool { return len(rs) >= 12 })
+	p.hold(ok, "with nothing happening, %d readings of 4 points came", len(rs))
+	err, took := stop()
+	p.hold(errors.Is(err, context.Canceled) && took < time.Second, "cancelled: %v after %v", err, took.Round(time.Millisecond))
+}
+
+func (p *proof) debounce() {
+	for _, d := range []struct {
+		time  string
+		edges int
+	}{{"20ms", 2}, {"400ms", 0}} {
+		l := p.open("gpiochip0", "edges")
+		pts := p.points(drivers.Fields{"debounce": d.time}, "line BUTTON")
+		b, stop, _ := p.subscribe(l, pts)
+		first, ok := b.wait(5*time.Second, func(rs []tag.Reading) bool { return len(rs) >= 1 })
+		p.hold(ok && first[0].Quality.Good(), "debounce %s: %s", d.time, texts(first))
+		say("want press")
+		wait := 5 * time.Second
+		if d.edges == 0 {
+			wait = 1500 * time.Millisecond
+		}
+		rs, _ := b.wait(wait, func(rs []tag.Reading) bool { return d.edges > 0 && len(edgesOf(rs, 1)) >= d.edges })
+		p.hold(len(edgesOf(rs, 1)) == d.edges, "a press of 100 ms: %d edges", len(edgesOf(rs, 1)))
+		stop()
+		l.Close()
+	}
+	l := p.open("gpiochip0", "poll")
+	defer l.Close()
+	rs, err := p.read(l, p.points(drivers.Fields{"bias": "pull-up"}, "line DI2"))
+	p.saw("PL061 has no bias; asked for pull-up: %s, err %v", texts(rs), err)
+}
+
+// pl061 binds the chip to its driver, or takes it away, as unplugging does.
+func pl061(what string) error {
+	at, err := filepath.Glob("/sys/bus/amba/drivers/*/9030000.pl061")
+	if what == "bind" {
+		at, err = filepath.Glob("/sys/bus/amba/drivers/pl061*/bind")
+	}
+	if err != nil || len(at) != 1 {
+		return fmt.Errorf("%d drivers, %v", len(at), err)
+	}
+	return os.WriteFile(filepath.Join(filepath.Dir(at[0]), what), []byte("9030000.pl061"), 0)
+}
+
+func (p *proof) unplugged() {
+	poll, push, writer := p.open("9030000.pl061", "poll"), p.open("9030000.pl061", "edges"), p.open("9030000.pl061", "poll")
+	defer poll.Close()
+	defer push.Close()
+	defer writer.Close()
+	in, out := p.points(nil, "line DI1"), p.points(nil, "output RELAY1")
+	b, _, ended := p.subscribe(push, p.points(nil, "line DI2"))
+	_, ok := b.wait(5*time.Second, func(rs []tag.Reading) bool { return len(rs) > 0 })
+	rs, err := p.read(poll, in)
+	werr := writer.Write(context.Background(), out[0], tag.BoolValue(true))
+	p.hold(ok && err == nil && rs[0].Quality.Good() && werr == nil, "before: %s, err %v, %v", texts(rs), err, werr)
+
+	err = pl061("unbind")
+	p.hold(err == nil, "the chip is taken away: %v", err)
+	select {
+	case err = <-ended:
+		p.hold(err != nil, "the subscription ends: %v", err)
+	case <-time.After(5 * time.Second):
+		p.hold(false, "the subscription goes on as if nothing had happened")
+	}
+	for range 2 {
+		rs, err = p.read(poll, in)
+		p.hold(err != nil && rs[0].Quality == tag.BadNoComm, "input: %s, err %v", texts(rs), err)
+	}
+	rs, err = p.read(writer, out)
+	p.hold(err != nil && rs[0].Quality == tag.BadNoComm, "output: %s, err %v", texts(rs), err)
+	werr = writer.Write(context.Background(), out[0], tag.BoolValue(true))
+	p.hold(werr != nil, "write: %v", werr)
+
+	err = pl061("bind")
+	p.hold(err == nil, "it is back: %v", err)
+	rs, err = p.read(poll, in)
+	p.hold(err == nil && rs[0].Quality.Good(), "input: %s, err %v", texts(rs), err)
+	werr = writer.Write(context.Background(), out[0], tag.BoolValue(false))
+	rs, err = p.read(writer, out)
+	p.hold(werr == nil && err == nil && rs[0].Value == tag.BoolValue(false), "output written and read: %s, err %v, %v", texts(rs), werr, err)
+}
+
+func (p *proof) errors() {
+	l := p.open("no-such-label", "poll")
+	rs, err := p.read(l, p.points(nil, "line DI1"))
+	p.hold(errors.Is(err, gpio.ErrNoChip) && rs[0].Quality == tag.BadNoComm, "a label that no chip has: %s, err %v", texts(rs), err)
+	l.Close()
+
+	a := gpio.NewAnalogue()
+	s, err := a.ParseLink("/dev/i2c-1 0x48", nil)
+	if err != nil {
+		p.hold(false, "parse: %v", err)
+		return
+	}
+	l, err = a.Open(context.Background(), drivers.LinkConfig{Name: "ai", Settings: s, Timeout: time.Second, Log: logger(), Now: now})
+	if err != nil {
+		p.hold(false, "open: %v", err)
+		return
+	}
+	defer l.Close()
+	at, err := a.ParseAddress("channel 0")
+	if err != nil {
+		p.hold(false, "parse: %v", err)
+		return
+	}
+	reqs, err := a.Plan(s, []drivers.Point{{Tag: 1, Name: "ai.a", Address: at, Type: drivers.Type{Kind: tag.Float64}}})
+	if err != nil {
+		p.hold(false, "plan: %v", err)
+		return
+	}
+	rs, err = l.Read(context.Background(), reqs[0], nil)
+	p.hold(err != nil && rs[0].Quality == tag.BadNoComm, "a converter on a bus that is not there: %s, err %v", texts(rs), err)
+}
