@@ -21,6 +21,7 @@ import (
 	"davy/agent/scan"
 	"davy/agent/secret"
 	"davy/agent/supervise"
+	"davy/drivers"
 	"davy/drivers/tag"
 	"davy/rules"
 )
@@ -101,7 +102,8 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 		w := &scan.Worker{
 			Index: i, Link: &a.Plan.Links[i], Driver: p.o.Drivers[a.Plan.Links[i].Driver], Lane: g.out.Lane(i),
 			Offer: g.loop.Offer, Alive: g.loop.Alive, Condition: set, Now: clock.Now, Log: p.o.Log.With("part", "scan"),
-			Dir: filepath.Join(p.o.StateDir, DriverDir), Secret: func(name string) (string, error) { return secret.Get(p.o.StateDir, name) },
+			Tell: func(e drivers.Event) { g.tell(linkCtx, e) },
+			Dir:  filepath.Join(p.o.StateDir, DriverDir), Secret: func(name string) (string, error) { return secret.Get(p.o.StateDir, name) },
 		}
 		g.workers = append(g.workers, w)
 		links.Add("link "+a.Plan.Links[i].Name, supervise.Restart, w)

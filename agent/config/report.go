@@ -45,6 +45,8 @@ type LinkReport struct {
 	Busy     time.Duration // on the wire in each second, when all is well
 	Notes    []string      // what every screen shows of it, as keys of agent/i18n
 	ReadOnly bool
+	// Subscribed is how many tags the device tells of by itself.
+	Subscribed int
 }
 
 // RequestReport is one request.
@@ -112,7 +114,7 @@ func (p *Plan) Report() Report {
 	for i, l := range p.Links {
 		x := LinkReport{
 			Name: l.Name, Driver: l.Driver, Target: l.Target, Timeout: l.Timeout, Tags: perLink[i], Writes: len(l.KeepAlive),
-			Busy: time.Duration(busyOf(l) * float64(time.Second)), Notes: l.Notes, ReadOnly: l.ReadOnly,
+			Busy: time.Duration(busyOf(l) * float64(time.Second)), Notes: l.Notes, ReadOnly: l.ReadOnly, Subscribed: len(l.Subscribe),
 		}
 		for _, s := range l.Scans {
 			x.Requests = append(x.Requests, RequestReport{s.Request.String(), s.Period, len(s.Request.Points()), s.Request.Cost()})
@@ -233,6 +235,10 @@ func (r Report) Write(w io.Writer, lang i18n.Lang) error {
 		}
 		for _, note := range l.Notes {
 			say("note", i18n.Args{"text": i18n.Key(note)})
+		}
+		if l.Subscribed > 0 {
+			say("subscribed", i18n.Args{"n": l.Subscribed, "writes": l.Writes})
+			continue
 		}
 		say("busy", i18n.Args{"requests": len(l.Requests), "busy": milli(l.Busy), "percent": fmt.Sprintf("%.2g", l.Busy.Seconds()*100), "writes": l.Writes})
 		for _, q := range l.Requests {

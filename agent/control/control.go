@@ -95,6 +95,7 @@ type Loop struct {
 	turns       uint64
 	latest      tag.Stamp // of the last turn
 	longest     time.Duration
+	written     []output.Write // of the present turn
 	clock       clockState
 	cause       int64
 }
@@ -429,6 +430,18 @@ func (l *Loop) solve() {
 		l.next = aged
 	}
 	l.o.Output.Check(now)
+	l.written = l.o.Output.TakeWrites(l.written[:0])
+	for i := range l.written {
+		w := &l.written[i]
+		kind := ring.OutputWritten
+		switch {
+		case w.Unknown:
+			kind = ring.OutputUnknown
+		case w.Err != "":
+			kind = ring.OutputFailed
+		}
+		l.Note(rules.Event{Kind: kind, At: w.At, Output: w.Name, Value: w.Value, Note: w.Err})
+	}
 	l.turn.Now, l.turn.Armed = now, l.mem.Armed
 	l.turn.ClockTrusted, l.turn.ClockError = l.clock.trusted, l.clock.largest
 	if len(l.turn.Events) > 0 || len(l.turn.Readings) > 0 {

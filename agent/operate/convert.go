@@ -127,6 +127,7 @@ var kinds = map[rules.Kind]string{
 	ring.AgentStarted: "agent-started", ring.AgentStopped: "agent-stopped", ring.PlanApplied: "plan-applied",
 	ring.OutputsArmed: "outputs-armed", ring.OutputsDisarmed: "outputs-disarmed", ring.CommandRefused: "command-refused",
 	ring.LatchLost: "latch-lost", ring.OutputUnknown: "output-unknown", ring.ClockStepped: "clock-stepped",
+	ring.OutputWritten: "output-written", ring.OutputFailed: "output-failed", ring.DeviceEvent: "device-event",
 }
 
 // KindName names a kind of event, stable; "kind-N" if it is not known here.

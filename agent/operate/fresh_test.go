@@ -141,8 +141,10 @@ func TestFreshPaper(t *testing.T) {
 
 // What is to be known of a link stands on every screen.
 func TestNotesOfLinks(t *testing.T) {
-	v := &View{Armed: true, Latch: Latch{Durable: true}, Keeper: Keeper{State: KeeperRunning}, Clock: Clock{Trusted: true},
-		Links: []Link{{Name: "dcs", State: LinkAnswering, ReadOnly: true, Notes: []string{"link.note.no-security"}}}}
+	v := &View{
+		Armed: true, Latch: Latch{Durable: true}, Keeper: Keeper{State: KeeperRunning}, Clock: Clock{Trusted: true},
+		Links: []Link{{Name: "dcs", State: LinkAnswering, ReadOnly: true, Notes: []string{"link.note.no-security"}}},
+	}
 	for l, want := range map[i18n.Lang]string{
 		i18n.En: "! link dcs: no security: anyone on this network can read and change what is sent\n",
 		i18n.Zh: "! 链路 dcs：无安全措施：此网络上任何人都能读取和篡改所传内容\n",

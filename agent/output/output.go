@@ -67,6 +67,56 @@ type Driver struct {
 	outs      []state
 	lanes     []*Lane
 	byTag     map[tag.ID]int // read-back tag → output
+	writes    []Write        // that nobody took yet; at most MaxWrites, then the oldest go
+}
+
+// MaxWrites is how many writes wait to be taken by the control loop.
+const MaxWrites = 256
+
+// Write is one change of what is known of an output's writes, for the record:
+// written and confirmed, or not.
+type Write struct {
+	Name    string
+	Value   tag.Value
+	At      tag.Stamp
+	Err     string // "" confirmed
+	Unknown bool   // not confirmed, and perhaps done
+}
+
+// TakeWrites appends the writes since the last call to dst.
+func (d *Driver) TakeWrites(dst []Write) []Write {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dst = append(dst, d.writes...)
+	d.writes = d.writes[:0]
+	return dst
+}
+
+// tell notes a write unless the one before said the same. mu is held.
+func (d *Driver) tell(s *state, w want, at tag.Stamp, err error) {
+	note := noted{w, err == nil, errors.Is(err, drivers.ErrUnknown)}
+	if s.noted == note {
+		return
+	}
+	s.noted = note
+	x := Write{Name: s.cfg.Name, Value: s.cfg.Idle, At: at, Unknown: note.unknown}
+	if w == protective {
+		x.Value = s.cfg.Protective
+	}
+	if err != nil {
+		x.Err = err.Error()
+	}
+	if len(d.writes) == MaxWrites {
+		d.writes = append(d.writes[:0], d.writes[1:]...)
+	}
+	d.writes = append(d.writes, x)
+}
+
+// noted is what was said last of an output's writes.
+type noted struct {
+	want    want
+	done    bool
+	unknown bool
 }
 
 type state struct {
@@ -84,6 +134,7 @@ type state struct {
 	since    int64 // Mono since when want and seen differ; 0 they agree
 	told     bool  // condition is on
 	said     bool  // told was said since the start
+	noted    noted // the last write that was told
 	worst    time.Duration
 	last     time.Duration
 	err      string
@@ -225,6 +276,7 @@ func (d *Driver) observe(o int, r *tag.Reading) {
 	case s.want == protective && s.seen != protective && d.armed:
 		if !s.pending && r.Quality.Good() { // idle, or a state that is neither
 			s.pending, poke = true, true // somebody or something moved it
+			s.noted = noted{}
 		}
 		if s.since == 0 {
 			s.since = r.Received.Mono
@@ -371,9 +423,20 @@ func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
 	d.mu.Unlock()
 
 	err := l.write(ctx, link, s.cfg, w)
+	if later := (*drivers.Later)(nil); err != nil && errors.As(err, &later) {
+		d.mu.Lock()
+		s.notUntil = later.Until // nothing was sent
+		if s.since == 0 {
+			s.since = now
+		}
+		d.mu.Unlock()
+		return
+	}
 
-	done := d.now().Mono
+	at := d.now()
+	done := at.Mono
 	d.mu.Lock()
+	d.tell(s, w, at, err)
 	failing, took := s.err != "", time.Duration(0)
 	if s.want != w && s.want != leave {
 		// A newer demand came meanwhile. Whatever was read back before this write

@@ -79,6 +79,9 @@ const (
 	LatchLost                              // the latch file was missing or damaged
 	OutputUnknown                          // a write was not confirmed; read back
 	ClockStepped                           // wall clock moved against monotonic: Value in seconds
+	OutputWritten                          // a write was confirmed by its device: Output, Value
+	OutputFailed                           // a write was refused or not sent: Output, Value, Note
+	DeviceEvent                            // a device's own word: Tag, Value its severity, Note
 )
 
 // Kinds that the keeper makes.

@@ -76,6 +76,7 @@ type Worker struct {
 	Log       *slog.Logger
 	Dir       string                            // where the driver may keep what outlasts a start
 	Secret    func(name string) (string, error) // what `davy secret set` stored
+	Tell      func(e drivers.Event)             // what a device says happened; nil: nobody listens
 
 	began                       int64 // Mono of Run
 	once                        sync.Once
@@ -83,7 +84,8 @@ type Worker struct {
 	due                         []int64  // per request: its next slot, Mono
 	failed                      []int    // per request: failures in a row
 	quietly                     stations
-	last                        *station          // asked last
+	last                        *station // asked last
+	teller                      teller
 	requests                    []drivers.Request // of the present batch
 	answers, failures, overruns atomic.Uint64
 	lastAnswer                  atomic.Int64
@@ -166,6 +168,9 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 			stop() // the whole link is begun again
 		}
 	})
+	if a, ok := link.(drivers.Announcer); ok && w.Tell != nil {
+		a.Announce(w.announce)
+	}
 	err := s.Subscribe(ctx, w.Link.Subscribe, func(rs []tag.Reading) {
 		var buf []tag.Reading
 		select {
