@@ -1,8 +1,8 @@
 // Package config compiles a site directory to an immutable Plan, or to every
 // problem in it with its file, line and column.
 //
-// The path: ReadSite gathers the files of a directory (and the templates and
-// keys they name) into a Bundle; Compile turns a Bundle into a Plan without
+// The path: ReadSite gathers the files of a directory (and the templates, keys
+// and certificates they name) into a Bundle; Compile turns a Bundle into a Plan without
 // touching a file, a clock or a network. `davy apply` stores the Bundle;
 // `davy run` compiles the stored one, so a start depends on nothing else. The
 // same bundle gives the same plan on every machine; its hash is the SHA-256
@@ -20,6 +20,11 @@
 //	fields.go  sections against their form; typed readers of one value
 //	the rest   one file per section, then the automatic parts, then requests
 //
+// What only one protocol has stands with its driver: own.go hands the fields of
+// links and devices to it as they are written and puts its errors at their field.
+// What a raw number and a device's word on its state mean is read here (values.go,
+// state.go, quality.go) and carried out by the driver.
+//
 // A node about which something was said is lost: its readers say nothing of
 // the consequences. A plan is made only where nothing but warnings was said.
 //
@@ -33,7 +38,21 @@
 //   - every tag that a rule looks at has an alarm <tag>.not-watched, after
 //     three scans and at least not_watched.after (10 s);
 //   - every output has a tag <output>.state that reads its own register;
-//   - everything is read-only but the addresses in may_write, the watchdog's too;
+//   - everything is read-only but the addresses in may_write, the watchdog's too,
+//     and on a link that is read_only everything is;
+//   - may_write: [coil 0, {at: holding 10, type: int16, range: 0 to 100}], where the
+//     range is of what is written;
+//   - a template's fields and tags are the site's where it writes them itself: the
+//     driver's fields, state, and each field of a tag of the same name;
+//   - a device's state holds for its tags but those with `state: no` or one of
+//     their own, and those that show the state word itself. A number or a set bit
+//     that no entry names is `else`, which is fault;
+//   - over-range as a state is good and at least that much; as a raw number (invalid)
+//     it is bad, for there is no value;
+//   - states make an enumeration: any other number is bad. Rules compare states and
+//     texts by name, with = and != only;
+//   - the content of a file that a link's field names is part of the plan; the word
+//     after `secret` is the name of a secret, which is in no file;
 //   - time zones are checked by their form, not looked up on this machine.
 //
 // Who owns what: a Bundle belongs to its caller; a Plan is shared and nobody

@@ -17,6 +17,7 @@ type field struct {
 	must  bool
 	later string   // belongs to a later release: hint "later-<later>" says what to write instead
 	of    string   // belongs to links of other kinds, which it names
+	other bool     // another kind of link, while this one's is known: not worth a list
 	hint  string   // hint for where it is missing
 	also  []string // what people write for it
 }
@@ -86,7 +87,7 @@ func (c *compiler) unknownField(key *node, what string, f form) {
 	}
 	var names []string
 	for _, x := range f {
-		if x.later == "" && x.of == "" {
+		if x.later == "" && x.of == "" && !x.other {
 			names = append(names, x.name)
 		}
 	}
@@ -95,7 +96,7 @@ func (c *compiler) unknownField(key *node, what string, f form) {
 	} else if near != "" {
 		c.bad(key, "unknown-field", "did-you-mean", "field", key.text, "what", i18n.Key("what."+what), "want", near)
 	} else {
-		c.bad(key, "unknown-field", "fields-are", "field", key.text, "what", i18n.Key("what."+what), "list", strings.Join(names, ", "))
+		c.bad(key, "unknown-field", "fields-are", "field", key.text, "what", i18n.Key("what."+what), "list", listing(strings.Join(names, ", ")))
 	}
 }
 
@@ -263,10 +264,10 @@ func (c *compiler) word(n *node, words ...string) (string, bool) {
 
 func (c *compiler) notOneOf(n *node, s string, words []string) {
 	if near := c.nearest(s, words); near != "" {
-		c.bad(n, "bad-word", "did-you-mean", "text", s, "list", strings.Join(words, " | "), "want", near)
+		c.bad(n, "bad-word", "did-you-mean", "text", s, "list", listing(strings.Join(words, " | ")), "want", near)
 		return
 	}
-	c.bad(n, "bad-word", "one-of", "text", s, "list", strings.Join(words, " | "))
+	c.bad(n, "bad-word", "one-of", "text", s, "list", listing(strings.Join(words, " | ")))
 }
 
 // yes reads yes or no.

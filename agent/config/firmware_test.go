@@ -36,6 +36,30 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
+// The template that their README shows is one.
+func TestTemplateOfTheReadme(t *testing.T) {
+	text, err := os.ReadFile("../../firmware-configs/devices/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	block, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("no template in the README")
+	}
+	b := bundleOf(smallSite+"links: {plc: {modbus-tcp: 10.0.0.1}}\ndevices: {d: {link: plc, station: 1, template: v/m, tags: {gas: {range: 0 to 100 ppm}}}}\n", "")
+	b.Put(templatePath("v/m"), []byte(block))
+	c := newCompiler(b, testSet())
+	c.compile()
+	if len(c.problems) > 0 || len(c.devices[0].vectors) != 1 || len(c.plan.Templates) != 1 || len(c.plan.Templates[0].Caveats) != 1 {
+		t.Fatalf("%v", codes(c.problems))
+	}
+	if gas := c.plan.Tags[1]; gas.Unit != "ppm" || gas.High != 100 {
+		t.Errorf("the site's range: %+v", gas)
+	}
+	readVector(t, c, c.devices[0].vectors[0])
+}
+
 // The map of the bench detector is agreed with davy-plant.
 func TestBenchDetector(t *testing.T) {
 	b, p := ReadSite(os.DirFS("testdata/bench-nh3"), ".", os.DirFS("../../firmware-configs/devices"))

@@ -34,7 +34,7 @@ func (c *compiler) linkForm(kind string) form {
 		{name: "read_only", also: []string{"read-only", "readonly"}},
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.set)) {
-		x := field{name: k}
+		x := field{name: k, other: kind != "" && k != kind}
 		if k == "modbus-tcp" {
 			x.also = []string{"modbus", "tcp", "host", "ip"}
 		}
@@ -87,7 +87,7 @@ func (c *compiler) link(p pair) {
 		c.target(l, kind, f)
 	}
 	if len(kinds) == 0 && p.val.kind == section && !p.val.lost && !c.lostNear(p.val, ":") && !slices.ContainsFunc(p.val.pairs, func(x pair) bool { return x.key.lost }) {
-		c.badOnce(p.key, "link-no-kind", "link-no-kind", "name", p.key.text, "list", strings.Join(slices.Sorted(maps.Keys(c.set)), ", "))
+		c.badOnce(p.key, "link-no-kind", "link-no-kind", "name", p.key.text, "list", listing(strings.Join(slices.Sorted(maps.Keys(c.set)), ", ")))
 	}
 }
 

@@ -233,6 +233,9 @@ func makeArgs(pairs []any) i18n.Args {
 	return args
 }
 
+// listing is a list of our own words: it is shown whole.
+type listing string
+
 // clip makes a text from a file fit to be shown within a sentence.
 func clip(s string) string {
 	s = strings.Map(func(r rune) rune {

@@ -30,6 +30,7 @@ func program() *cli.Program {
 		{Name: "status", JSON: true, Run: status, Flags: []cli.Flag{state}},
 		{Name: "alarms", JSON: true, Run: alarms, Flags: []cli.Flag{state}},
 		{Name: "read", Min: 1, Max: 1, JSON: true, Run: read, Flags: []cli.Flag{state}},
+		{Name: "browse", Min: 1, Max: 1, Run: browse, Flags: []cli.Flag{state, {Name: "trust", Value: "FILE"}, {Name: "security", Value: "TEXT"}, {Name: "login", Value: "TEXT"}, {Name: "max", Value: "N", Default: "500"}, {Name: "yes"}}},
 		{Name: "ack", Min: 2, Max: 2, Run: ack, Flags: []cli.Flag{state, {Name: "note", Value: "TEXT"}}},
 		{Name: "reset", Min: 2, Max: 2, Run: reset, Flags: []cli.Flag{state, {Name: "note", Value: "TEXT"}}},
 		{Name: "arm", Run: arm, Flags: []cli.Flag{state, {Name: "reason", Value: "TEXT"}}},

@@ -8,12 +8,16 @@ import (
 
 	"davy/agent"
 	"davy/agent/accept"
+	"davy/agent/secret"
 )
 
 // What root puts into the state directory belongs to the directory's owner;
 // for anybody else nothing changes.
 func TestStateBelongsToItsOwner(t *testing.T) {
 	state := t.TempDir()
+	if err := secret.Set(state, "dcs", "x"); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(keyDir(state), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -21,8 +25,11 @@ func TestStateBelongsToItsOwner(t *testing.T) {
 	if owner == 0 && os.Chown(state, 4711, 4711) == nil { // it fails where root is root of a name space with nobody else in it
 		owner = 4711
 	}
-	paths := []string{keyDir(state), filepath.Join(keyDir(state), "device.key"), filepath.Join(state, agent.LatchName), filepath.Join(state, accept.Files[0])}
-	for _, p := range paths[1:] {
+	paths := []string{
+		keyDir(state), filepath.Join(keyDir(state), "device.key"), filepath.Join(state, agent.LatchName), filepath.Join(state, accept.Files[0]),
+		secret.Dir(state), filepath.Join(secret.Dir(state), "dcs"),
+	}
+	for _, p := range paths[1:4] {
 		if err := os.WriteFile(p, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -74,7 +74,7 @@ func setSecret(c *cli.Call, name string) error {
 	if !secret.Name(name) { // before anybody types anything
 		return secret.ErrName
 	}
-	value, err := readSecret(c, name)
+	value, err := readSecret(c, os.Stdin, name)
 	if err != nil {
 		return err
 	}
@@ -93,12 +93,12 @@ func setSecret(c *cli.Call, name string) error {
 }
 
 // readSecret takes a secret from the terminal, twice and without showing it, or
-// else all of standard input but for one line ending.
-func readSecret(c *cli.Call, name string) (string, error) {
-	in := int(os.Stdin.Fd())
+// else all of it but for one line ending.
+func readSecret(c *cli.Call, from *os.File, name string) (string, error) {
+	in := int(from.Fd())
 	quiet, err := unix.IoctlGetTermios(in, unix.TCGETS)
 	if err != nil { // no terminal
-		raw, err := io.ReadAll(io.LimitReader(os.Stdin, secret.MaxValue+3))
+		raw, err := io.ReadAll(io.LimitReader(from, secret.MaxValue+3))
 		return strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r"), err
 	}
 	shown := *quiet
@@ -121,7 +121,7 @@ func readSecret(c *cli.Call, name string) (string, error) {
 		case <-done:
 		}
 	}()
-	lines := bufio.NewReader(io.LimitReader(os.Stdin, 2*secret.MaxValue+4))
+	lines := bufio.NewReader(io.LimitReader(from, 2*secret.MaxValue+4))
 	ask := func(key string) (string, error) {
 		_, _ = io.WriteString(c.Err, c.Lang.Text(key, i18n.Args{"name": name}))
 		line, err := lines.ReadString('\n')

@@ -79,11 +79,10 @@ func (p *Process) Run(ctx context.Context, serve func(ctx context.Context, conn 
 			_ = conn.Close()
 		}
 	})
-	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	work.Go(func() { <-ctx.Done(); _ = conn.Close() })
 	defer func() {
 		wanted := asked() != nil
 		stop()
-		unhook()
 		_ = conn.Close()
 		killed := p.await(cmd, exited)
 		_ = stderr.SetReadDeadline(time.Now().Add(lastWords)) // of whatever else may hold its end

@@ -142,7 +142,7 @@ func (Analogue) ParseDevice(fields drivers.Fields) (any, error) {
 	}
 	o := loop{gain: -1, rate: defaultRate}
 	if s := fields["shunt"]; s != "" {
-		ohms, ok := quantity(s, "Ω", "Ω", "ohm", "ohms", "欧", "")
+		ohms, ok := quantity(s, "Ω", "ohm", "ohms", "")
 		o.shunt = physic.ElectricResistance(math.Round(ohms * float64(physic.Ohm)))
 		if !ok || o.shunt < MinShunt || o.shunt > MaxShunt {
 			bad("shunt", "shunt")

@@ -110,7 +110,7 @@ func logged(t *testing.T) (*link, *bytes.Buffer) {
 	var log bytes.Buffer
 	mono := int64(0)
 	l, err := New().Open(context.Background(), drivers.LinkConfig{
-		Name: "io", Settings: drivers.Settings{Target: "/dev/null"}, Timeout: time.Second, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Name: "io", Settings: drivers.Settings{Target: "/dev/no-such-chip"}, Timeout: time.Second, Log: slog.New(slog.NewTextHandler(&log, nil)),
 		Now: func() tag.Stamp { mono++; return tag.Stamp{Wall: 1e18 + mono, Mono: mono} },
 	})
 	if err != nil {
@@ -146,7 +146,7 @@ func TestErrorsAreNoLevels(t *testing.T) {
 	}
 }
 
-// A path that is no chip: an error of the link, a reading for every point.
+// A chip that is not there: an error of the link, a reading for every point.
 func TestNoChip(t *testing.T) {
 	l, _ := logged(t)
 	points := []drivers.Point{point(t, Driver{}, 1, "line DI1", nil), point(t, Driver{}, 2, "output R1", nil)}
@@ -156,13 +156,13 @@ func TestNoChip(t *testing.T) {
 		t.Fatal(err)
 	}
 	rs, err := l.Read(t.Context(), reqs[0], nil)
-	if !errors.Is(err, unix.ENOTTY) || len(rs) != 2 || rs[0].Quality != tag.BadNoComm || rs[1].Quality != tag.BadNoComm {
+	if !errors.Is(err, ErrNoChip) || len(rs) != 2 || rs[0].Quality != tag.BadNoComm || rs[1].Quality != tag.BadNoComm {
 		t.Errorf("%v, %v", rs, err)
 	}
-	if err := l.Subscribe(t.Context(), points, func([]tag.Reading) { t.Error("told something") }); !errors.Is(err, unix.ENOTTY) {
+	if err := l.Subscribe(t.Context(), points, func([]tag.Reading) { t.Error("told something") }); !errors.Is(err, ErrNoChip) {
 		t.Errorf("subscribe: %v", err)
 	}
-	if err := l.Write(t.Context(), points[1], tag.BoolValue(true)); !errors.Is(err, unix.ENOTTY) {
+	if err := l.Write(t.Context(), points[1], tag.BoolValue(true)); !errors.Is(err, ErrNoChip) {
 		t.Errorf("write: %v", err)
 	}
 	for _, w := range []struct {
@@ -170,7 +170,7 @@ func TestNoChip(t *testing.T) {
 		v    tag.Value
 		only bool
 	}{{points[0], tag.BoolValue(true), true}, {points[1], tag.IntValue(1), false}} {
-		if err := l.Write(t.Context(), w.p, w.v); err == nil || errors.Is(err, drivers.ErrReadOnly) != w.only || errors.Is(err, unix.ENOTTY) {
+		if err := l.Write(t.Context(), w.p, w.v); err == nil || errors.Is(err, drivers.ErrReadOnly) != w.only || errors.Is(err, ErrNoChip) {
 			t.Errorf("write %v: %v", w.v, err)
 		}
 	}
@@ -180,6 +180,9 @@ func TestNoChip(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
+	}
+	if c, err := OpenChip("/dev/null"); err == nil || errors.Is(err, ErrNoChip) {
+		t.Errorf("/dev/null is a chip: %v, %v", c, err)
 	}
 }
 

@@ -2,17 +2,25 @@ package gpio
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // held is the outputs that a process has taken, by chip and number. They stay
-// taken: a link that ends, a plan that is replaced, moves no relay.
+// taken: a link that ends, a plan that is replaced, moves no relay. Nor does
+// the garbage collector, which closes a file that nobody can reach: beside each
+// file stands a second descriptor of the line that nothing but drop closes.
 type held struct {
 	mu    sync.Mutex
-	lines map[heldKey]*Line
+	lines map[heldKey]anchored
 	stuck stuck
+}
+
+type anchored struct {
+	*Line
+	anchor int
 }
 
 type heldKey struct {
@@ -27,17 +35,26 @@ func (h *held) take(c *Chip, offset int) (*Line, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	key := heldKey{c.device, offset}
-	if l := h.lines[key]; l != nil {
+	if l := h.lines[key].Line; l != nil {
 		return l, nil
 	}
 	l, err := c.Take(offset)
 	if err != nil {
 		return nil, err
 	}
-	if h.lines == nil {
-		h.lines = map[heldKey]*Line{}
+	anchor := -1
+	err = control(l.f, func(fd int) (err error) {
+		anchor, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("hold %s: %w", l.name, err)
 	}
-	h.lines[key] = l
+	if h.lines == nil {
+		h.lines = map[heldKey]anchored{}
+	}
+	h.lines[key] = anchored{l, anchor}
 	return l, nil
 }
 
@@ -46,9 +63,10 @@ func (h *held) drop(l *Line) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for key, have := range h.lines {
-		if have == l {
+		if have.Line == l {
 			delete(h.lines, key)
 			l.Close()
+			unix.Close(have.anchor)
 		}
 	}
 }

@@ -284,6 +284,8 @@ func (l *link) Write(ctx context.Context, p drivers.Point, v tag.Value) error {
 		return fmt.Errorf("%s: %w", where, drivers.ErrReadOnly)
 	case v.Kind() != tag.Bool:
 		return fmt.Errorf("%s: value %v is no bool", where, v)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", where, ctx.Err())
 	}
 	want := periph.Level(v.True() != a.Inverted)
 	err := l.do(ctx, time.Now().Add(l.Timeout), func() error { return l.drive(&p, want) })

@@ -50,9 +50,9 @@ type chipInfo struct {
 }
 
 type lineAttribute struct {
-	id      uint32
-	padding uint32
-	value   uint64 // of a debounce period, which is 32 bits wide, the first four bytes
+	id    uint32
+	_     uint32
+	value uint64 // of a debounce period, which is 32 bits wide, the first four bytes
 }
 
 type lineConfigAttribute struct {
@@ -63,7 +63,7 @@ type lineConfigAttribute struct {
 type lineConfig struct {
 	flags    uint64
 	numAttrs uint32
-	padding  [5]uint32
+	_        [5]uint32
 	attrs    [maxAttrs]lineConfigAttribute
 }
 
@@ -73,7 +73,7 @@ type lineRequest struct {
 	config          lineConfig
 	numLines        uint32
 	eventBufferSize uint32
-	padding         [5]uint32
+	_               [5]uint32
 	fd              int32
 }
 
@@ -81,10 +81,10 @@ type lineInfo struct {
 	name     [maxName]byte
 	consumer [maxName]byte
 	offset   uint32
-	numAttrs uint32
+	_        uint32 // how many attributes
 	flags    uint64
-	attrs    [maxAttrs]lineAttribute
-	padding  [4]uint32
+	_        [maxAttrs]lineAttribute
+	_        [4]uint32
 }
 
 type lineValues struct {
@@ -98,7 +98,7 @@ type lineEvent struct {
 	offset    uint32
 	seqno     uint32 // of the request
 	lineSeqno uint32 // of the line
-	padding   [6]uint32
+	_         [6]uint32
 }
 
 // The numbers of the calls, as asm-generic/ioctl.h makes them for x86, ARM and

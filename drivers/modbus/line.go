@@ -77,6 +77,10 @@ const (
 	// know an answer that nobody waits for from another master.
 	maxPast = 8
 
+	// laterMost is how far ahead a station is put off at once; what is left then,
+	// the next time.
+	laterMost = time.Minute
+
 	// BroadcastDelay is how long stations may take to do what a broadcast says.
 	BroadcastDelay = 100 * time.Millisecond
 	// DefaultTurnaround is what a plan reckons that a device thinks.
@@ -212,8 +216,18 @@ func (l *line) avoid(number, function byte, size int) bool {
 }
 
 // exchange implements channel. again is not heeded: a second request is a
-// second answer.
+// second answer. Where the port had gone while nothing was asked, and nothing was
+// sent on it, another is opened.
 func (l *line) exchange(ctx context.Context, adu []byte, _ bool, deadline time.Time) ([]byte, error) {
+	had := l.port != nil
+	data, err := l.once(ctx, adu, deadline)
+	if _, nothing := err.(unsent); nothing && had && l.port == nil && ctx.Err() == nil && time.Now().Before(deadline) {
+		return l.once(ctx, adu, deadline)
+	}
+	return data, err
+}
+
+func (l *line) once(ctx context.Context, adu []byte, deadline time.Time) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, unsent{err}
 	}
@@ -423,6 +437,11 @@ func (l *line) close() error {
 		return err
 	}
 	return nil
+}
+
+// doubted is the error of a station that is not asked before until.
+func doubted(now, until int64, why error) error {
+	return unsent{later(min(until, now+int64(laterMost)), false, why)}
 }
 
 // later is the error of what was not asked now.

@@ -96,12 +96,12 @@ func (s *station) proved() {
 func (l *line) askInDoubt(ctx context.Context, s *station, adu []byte, sh shape, deadline time.Time) ([]byte, error) {
 	now := l.now().Mono
 	if now < s.until {
-		return nil, unsent{later(s.until, false, errDoubt)}
+		return nil, doubted(now, s.until, errDoubt)
 	}
 	sure := !s.clashes(sh)
 	if !sure && !s.deaf {
 		if now < s.proof {
-			return nil, unsent{later(s.proof, false, errDoubt)}
+			return nil, doubted(now, s.proof, errDoubt)
 		}
 		if err := l.prove(ctx, s, deadline); err != nil {
 			return nil, err
@@ -110,7 +110,7 @@ func (l *line) askInDoubt(ctx context.Context, s *station, adu []byte, sh shape,
 	}
 	if !sure && !s.thrown {
 		if until := s.since + 2*int64(l.lateMax(s)); now < until {
-			return nil, unsent{later(until, false, errDoubt)}
+			return nil, doubted(now, until, errDoubt)
 		}
 	}
 	data, err := l.ask(ctx, s, adu, sh, deadline)
@@ -124,8 +124,9 @@ func (l *line) askInDoubt(ctx context.Context, s *station, adu []byte, sh shape,
 	case !sure && !s.thrown:
 		l.count.Dropped++
 		s.thrown = true
-		s.until = l.now().Mono + int64(l.lateMax(s))
-		return nil, unsent{later(s.until, false, errThrown)}
+		now = l.now().Mono
+		s.until = now + int64(l.lateMax(s))
+		return nil, doubted(now, s.until, errThrown)
 	case sure && err != nil && s.refuses(sh.function):
 		// The refusal may be an open request's: then this one is open too.
 		s.owes(sh, time.Now())

@@ -353,7 +353,13 @@ func (p *busPort) Write(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-func (p *busPort) Sent() time.Duration { return max(0, time.Until(p.busy)) }
+// Sent is of a device file; of what is behind a bridge nobody knows.
+func (p *busPort) Sent() time.Duration {
+	if p.b.keeps {
+		return 0
+	}
+	return max(0, time.Until(p.busy))
+}
 
 func (p *busPort) SetDeadline(t time.Time) error {
 	p.b.mu.Lock()

@@ -227,8 +227,8 @@ func newRequest(w wireCost, l *land, points []placed) *request {
 //
 // In a best plan no block lies within another, for then it could join it for
 // nothing; and a point that lies in two blocks' stretches may go to either. So
-// some best plan cuts the points as they are sorted, and it is enough to know
-// for each cut the best way to have come there.
+// some best plan cuts the points as they are sorted, never between two that begin
+// together, and it is enough to know for each cut the best way to have come there.
 func (l *land) blocks(w wireCost, points []placed) []int {
 	type way struct {
 		cost     time.Duration
@@ -236,11 +236,18 @@ func (l *land) blocks(w wireCost, points []placed) []int {
 		from     int
 	}
 	best := make([]way, len(points)+1)
+	together := func(i int) bool { return i > 0 && i < len(points) && points[i].first == points[i-1].first }
 	for j := 1; j <= len(points); j++ {
+		if together(j) {
+			continue
+		}
 		best[j].requests = -1
 		end := 0
 		for i := j - 1; i >= 0; i-- {
 			end = max(end, points[i].end)
+			if together(i) {
+				continue
+			}
 			first := points[i].first
 			if !l.fits(&points[i], &points[j-1], end) {
 				break // and longer stretches fit no better

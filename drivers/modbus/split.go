@@ -177,12 +177,28 @@ func (l *link) learn(r *request, s *split, i int, err error) next {
 	return finish
 }
 
-// halve puts two halves in the place of a part.
+// halve puts two parts in the place of one. They meet where the most registers
+// lie between them that no point uses, because those may be what was refused,
+// but not so far from the middle that the way to a bad register becomes long.
 func (s *split) halve(r *request, i int) {
 	from, to := s.parts[i].from, s.parts[i].to
-	middle := (from + to) / 2
+	middle, widest := (from+to)/2, 0
+	quarter := (to - from) / 4
+	end := 0
+	for k := from; k < to; k++ {
+		if k >= from+max(1, quarter) && k <= to-max(1, quarter) {
+			gap := r.cells[k].first - end
+			if gap > widest || gap == widest && gap > 0 && distance(k, from, to) < distance(middle, from, to) {
+				middle, widest = k, gap
+			}
+		}
+		end = max(end, r.cells[k].end)
+	}
 	s.parts = slices.Replace(s.parts, i, i+1, piece{part: r.part(from, middle)}, piece{part: r.part(middle, to)})
 }
+
+// distance is how far k is from the middle of from and to, doubled.
+func distance(k, from, to int) int { return max(2*k-from-to, from+to-2*k) }
 
 // mark gives all points of a part a quality.
 func mark(p *part, q tag.Quality, out []tag.Reading) {

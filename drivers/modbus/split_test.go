@@ -131,6 +131,35 @@ func TestBadRegistersSpoilNoNeighbours(t *testing.T) {
 	}
 }
 
+// A device that refuses what lies between its registers is soon asked only for
+// what there is.
+func TestRefusedGapsAreLeftOut(t *testing.T) {
+	b := &bank{lack: map[uint16]byte{}}
+	var at []string
+	for r := range uint16(120) {
+		if r%40 < 5 {
+			at = append(at, fmt.Sprintf("holding %d", r))
+		} else {
+			b.lack[r] = 2
+		}
+	}
+	bubble(t, b.peer(), func(t *testing.T, l *link) {
+		q := request1(t, 1, at...)
+		for range 2 {
+			b.asked()
+			rs, err := l.Read(t.Context(), q, nil)
+			for i, r := range rs {
+				if a := q.Points()[i].Address.(Address); err != nil || r.Value != tag.IntValue(int64(a.Number)) {
+					t.Errorf("%v is %v, %v", a, r.Value, err)
+				}
+			}
+		}
+		if n := b.asked(); n != 3 {
+			t.Errorf("%d requests for three stretches", n)
+		}
+	})
+}
+
 // A register whose requests are never answered is found by asking less.
 func TestASilentRegisterSpoilsNoNeighbours(t *testing.T) {
 	for _, silent := range []int{10, 13, 19} {

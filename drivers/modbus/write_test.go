@@ -68,6 +68,24 @@ func TestWrite(t *testing.T) {
 	f(writable(t, "holding 7", "int16"), tag.IntValue(-2), echo, "02060007fffe")
 	f(writable(t, "holding 7", "int16"), tag.IntValue(-2), ignorant, "02060007fffe"+" 021000070001"+"02fffe")
 	f(writable(t, "ref 40301", "float32 CDAB"), x, echo, "0210012c000204"+"00004148")
+	f(writable(t, "holding 7", "bcd16"), tag.IntValue(1234), echo, "020600071234")
+
+	way := func(how string, p drivers.Point) drivers.Point { p.Options = options(t, "write", how); return p }
+	masked := func(q []byte) []byte { return reply(q, q[7:14]...) }
+	f(writable(t, "holding 7 bit 3", ""), tag.BoolValue(true), masked, "02160007fff70008")
+	f(writable(t, "holding 7 bit 15", ""), tag.BoolValue(false), masked, "021600077fff0000")
+	f(way("multiple", writable(t, "coil 7", "")), tag.BoolValue(true), echo, "020f000700010101")
+	f(way("multiple", writable(t, "holding 7", "")), tag.IntValue(9), echo, "021000070001"+"020009")
+	f(way("single", writable(t, "holding 7", "")), tag.IntValue(9), echo, "020600070009")
+	held := func(q []byte) []byte { return reply(q, append([]byte{23, q[16]}, q[17:]...)...) }
+	f(way("readwrite", writable(t, "holding 7", "float32")), x, held, "021700070002000700020441480000")
+	f(way("readwrite", writable(t, "coil 7", "")), tag.BoolValue(true), echo, "02050007ff00")
+	wide := writable(t, "holding 7", "uint32")
+	wide.Options = options(t, "registers", "32 bit")
+	f(wide, tag.IntValue(0x01020304), echo, "021000070001"+"0401020304")
+	any := writable(t, "holding 7", "")
+	any.Options = options(t, "accept_any_unit", "yes")
+	f(any, tag.IntValue(9), func(q []byte) []byte { a := echo(q); a[6] = 255; return a }, "020600070009")
 }
 
 func TestAWriteSaysWhatIsKnown(t *testing.T) {
@@ -101,6 +119,15 @@ func TestAWriteSaysWhatIsKnown(t *testing.T) {
 	f("failed at it", coil, exception(4), true, "device failure")
 	f("still at it", coil, exception(5), true, "acknowledged")
 	f("lost behind the gateway", coil, exception(11), true, "gateway")
+	f("another unit", coil, func(q []byte) []byte { a := echo(q); a[6] = 255; return a }, true, "unit 255")
+
+	bit, single, kept := writable(t, "holding 7 bit 3", ""), writable(t, "coil 7", ""), writable(t, "holding 7", "")
+	single.Options, kept.Options = options(t, "write", "single"), options(t, "write", "readwrite")
+	f("no mask write", bit, exception(1), false, "it knows no mask write")
+	f("another mask", bit, func(q []byte) []byte { a := reply(q, q[7:14]...); a[13] ^= 1; return a }, true, "echo")
+	f("single only", single, exception(1), false, "illegal function")
+	f("kept its own", kept, func(q []byte) []byte { return reply(q, 23, 2, 0, 0) }, true, "holds something else after it: 00 00")
+	f("no readwrite", kept, exception(1), false, "illegal function")
 }
 
 func TestWhatMayNotBeWrittenIsNotSent(t *testing.T) {
@@ -110,6 +137,9 @@ func TestWhatMayNotBeWrittenIsNotSent(t *testing.T) {
 		locked.Write = false
 		ranged := writable(t, "holding 7", "")
 		ranged.Ranged, ranged.High = true, 100
+		scaledBy := writable(t, "holding 7", "")
+		scaledBy.Decimals = Address{Table: Holding, Number: 8}
+		with := func(p drivers.Point, fields ...string) drivers.Point { p.Options = options(t, fields...); return p }
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, c := range []struct {
@@ -123,12 +153,26 @@ func TestWhatMayNotBeWrittenIsNotSent(t *testing.T) {
 			{t.Context(), writable(t, "holding 7", "uint16 bits 3..4"), tag.IntValue(1), "modbus.write-field"},
 			{t.Context(), ranged, tag.IntValue(101), "outside"},
 			{t.Context(), writable(t, "holding 7", "int16"), tag.IntValue(1 << 20), "does not fit"},
+			{t.Context(), with(writable(t, "holding 7 bit 3", ""), "registers", "32 bit"), tag.BoolValue(true), "modbus.write-bit"},
+			{t.Context(), with(writable(t, "holding 7", "float32"), "write", "single"), tag.IntValue(1), "modbus.write-single"},
+			{t.Context(), with(writable(t, "holding 7", "uint32"), "write", "single", "registers", "32 bit"), tag.IntValue(1), "modbus.write-single"},
+			{t.Context(), writable(t, "holding 7", "text 2"), tag.IntValue(1), "modbus.write-text"},
+			{t.Context(), scaledBy, tag.IntValue(1), "modbus.write-decimals"},
 			{cancelled, writable(t, "coil 7", ""), tag.BoolValue(true), "canceled"},
 		} {
 			err := l.Write(c.ctx, c.p, c.v)
 			if err == nil || errors.Is(err, drivers.ErrUnknown) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v, want %s", c.p.Name, err, c.want)
 			}
+		}
+	})
+	if len(s.asked) > 0 {
+		t.Errorf("sent %v", s.asked)
+	}
+	bubble(t, s.peer(), func(t *testing.T, l *link) {
+		l.readOnly = true
+		if err := l.Write(t.Context(), writable(t, "coil 7", ""), tag.BoolValue(true)); !errors.Is(err, drivers.ErrReadOnly) {
+			t.Errorf("on a link that is read only: %v", err)
 		}
 	})
 	if len(s.asked) > 0 {

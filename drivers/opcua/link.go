@@ -54,7 +54,9 @@ type link struct {
 	talk    *talk         // nil: between two children
 	changed chan struct{} // closed and replaced when talk, or its state, changes
 	why     error         // why there is no child, or the last one ended
+	failed  uint32        // the generation of the last child that ended with a pause, or will
 	until   time.Time     // the next child is not started before
+	wait    time.Duration // the nominal length of the last pause
 	said    bool          // whether the server is untrusted was said
 	doubted bool          // and it is
 
@@ -87,44 +89,51 @@ func (l *link) Close() error {
 	return nil
 }
 
-// run keeps a child until the link is closed.
+// run keeps a child until the link is closed, or until a child's only
+// subscription was ended in order: the next is started when somebody needs it.
 func (l *link) run() {
-	wait := time.Duration(0)
 	for {
 		began := time.Now()
 		l.generation++
 		l.children.Add(1)
 		err := l.start(l.ctx, l.Log, l.serve)
 		if l.ctx.Err() != nil {
-			l.gone(errClosed, time.Time{})
+			l.gone(errClosed, 0)
+			return
+		}
+		if errors.Is(err, errLeft) {
+			l.mu.Lock()
+			l.running = false
+			l.change()
+			l.mu.Unlock()
 			return
 		}
 		if err == nil {
 			err = child.ErrEnded
 		}
 		if time.Since(began) >= GoodWhile {
-			wait = 0
+			l.wait = 0
 		}
-		wait = min(max(2*wait, FirstWait), LastWait)
-		pause := wait/2 + rand.N(wait/2+1)
+		l.wait = min(max(2*l.wait, FirstWait), LastWait)
+		pause := l.wait/2 + rand.N(l.wait/2+1)
 		l.Log.Warn("opc ua child ended", "link", l.Name, "err", err, "again_ms", pause.Milliseconds())
-		l.gone(err, time.Now().Add(pause))
+		l.gone(err, pause)
 		t := time.NewTimer(pause)
 		select {
 		case <-l.ctx.Done():
 			t.Stop()
-			l.gone(errClosed, time.Time{})
+			l.gone(errClosed, 0)
 			return
 		case <-t.C:
 		}
 	}
 }
 
-// gone says that there is no child now, and why.
-func (l *link) gone(err error, until time.Time) {
+// gone says that there is no child now, why, and for how long.
+func (l *link) gone(err error, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.why, l.until = err, until
+	l.why, l.failed, l.until = err, l.generation, time.Now().Add(pause)
 	l.change()
 }
 
@@ -136,12 +145,11 @@ func (l *link) change() {
 
 // conversation returns the present child's, as soon as it takes requests; the
 // first call starts the first child. During a pause between two children it
-// returns the reason at once; a patient call waits for the pause to end, and
-// returns when the next child fails too.
-func (l *link) conversation(ctx context.Context, patient bool) (*talk, error) {
+// returns the reason at once, unless the child that failed is of a generation
+// up to forgiven: then the next one is waited for.
+func (l *link) conversation(ctx context.Context, forgiven uint32) (*talk, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	pause := l.until
 	for {
 		switch {
 		case l.closed:
@@ -151,10 +159,10 @@ func (l *link) conversation(ctx context.Context, patient bool) (*talk, error) {
 		case !l.running:
 			l.running = true
 			l.group.Go(l.run)
-		case time.Now().Before(l.until) && (!patient || !l.until.Equal(pause)):
+		case l.failed > forgiven && time.Now().Before(l.until):
 			return nil, l.why
 		}
-		if err := l.wait(ctx); err != nil {
+		if err := l.next(ctx); err != nil {
 			if l.why != nil && l.talk == nil {
 				err = fmt.Errorf("%w (before: %w)", err, l.why)
 			}
@@ -163,8 +171,8 @@ func (l *link) conversation(ctx context.Context, patient bool) (*talk, error) {
 	}
 }
 
-// wait waits for the next change. The caller holds l.mu, which is free meanwhile.
-func (l *link) wait(ctx context.Context) error {
+// next waits for the next change. The caller holds l.mu, which is free meanwhile.
+func (l *link) next(ctx context.Context) error {
 	changed := l.changed
 	l.mu.Unlock()
 	defer l.mu.Lock()
@@ -178,7 +186,7 @@ func (l *link) wait(ctx context.Context) error {
 
 // session returns the conversation with a child that has a session, or why it has none.
 func (l *link) session(ctx context.Context) (*talk, error) {
-	t, err := l.conversation(ctx, false)
+	t, err := l.conversation(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +201,7 @@ func (l *link) session(ctx context.Context) (*talk, error) {
 		case !errors.Is(err, errNoSessionYet):
 			return nil, err
 		}
-		if err := l.wait(ctx); err != nil {
+		if err := l.next(ctx); err != nil {
 			return nil, fmt.Errorf("%w: %w", errNoSessionYet, err)
 		}
 	}
@@ -245,13 +253,31 @@ func (l *link) serve(ctx context.Context, stream net.Conn) (err error) {
 	}()
 	for {
 		kind, body, err := conn.Read()
+		if err == nil {
+			err = t.take(kind, body)
+		}
 		if err != nil {
+			if t.over() {
+				return errLeft
+			}
 			return fmt.Errorf("child: %w", err)
 		}
-		if err := t.take(kind, body); err != nil {
-			return err
-		}
 	}
+}
+
+// expect says that the child of this generation is going to end: that is no news
+// to whoever subscribes next.
+func (l *link) expect(generation uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = max(l.failed, generation)
+}
+
+// latest is the generation of the last child that failed, or is about to.
+func (l *link) latest() uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
 }
 
 // hello sends what the child must know. Secrets go this way only.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,12 +38,11 @@ type puppet struct {
 
 // puppets are the children of a link: each start runs the next part, and the
 // last again and again.
-func puppets(t *testing.T, parts ...func(p *puppet)) (Driver, *int) {
-	n := new(int)
+func puppets(t *testing.T, parts ...func(p *puppet)) (Driver, *atomic.Int64) {
+	n := new(atomic.Int64)
 	return Driver{Child: func(ctx context.Context, _ *slog.Logger, serve func(context.Context, net.Conn) error) error {
 		ours, theirs := net.Pipe()
-		part := parts[min(*n, len(parts)-1)]
-		*n++
+		part := parts[min(int(n.Add(1))-1, len(parts)-1)]
 		var playing sync.WaitGroup
 		playing.Go(func() {
 			defer theirs.Close()
@@ -247,8 +247,8 @@ func TestReadAndWrite(t *testing.T) {
 		if err := l.Write(t.Context(), p, float(t, 1)); err != nil {
 			t.Error(err)
 		}
-		if *children != 1 || l.Stats() != (Stats{Children: 1, Sessions: 1, Samples: 9}) {
-			t.Errorf("%d children, %+v", *children, l.Stats())
+		if int(children.Load()) != 1 || l.Stats() != (Stats{Children: 1, Sessions: 1, Samples: 9}) {
+			t.Errorf("%d children, %+v", int(children.Load()), l.Stats())
 		}
 		l.ReadOnly = true
 		if err := l.Write(t.Context(), p, float(t, 1)); !errors.Is(err, drivers.ErrReadOnly) {
@@ -381,11 +381,11 @@ func TestAChildThatAnswersWrong(t *testing.T) {
 				if synctest.Wait(); x.dies {
 					time.Sleep(2 * LastWait)
 					rs, err = l.Read(t.Context(), req, nil)
-					if err != nil || !rs[0].Quality.Good() || *children != 2 {
-						t.Errorf("afterwards: %+v, %v; %d children", rs, err, *children)
+					if err != nil || !rs[0].Quality.Good() || int(children.Load()) != 2 {
+						t.Errorf("afterwards: %+v, %v; %d children", rs, err, int(children.Load()))
 					}
-				} else if *children != 1 {
-					t.Errorf("%d children", *children)
+				} else if int(children.Load()) != 1 {
+					t.Errorf("%d children", int(children.Load()))
 				}
 			})
 		})
@@ -418,8 +418,8 @@ func TestALateAnswer(t *testing.T) {
 			t.Fatalf("%+v, %v", rs, err)
 		}
 		rs, err := l.Read(t.Context(), req, nil)
-		if err != nil || rs[0].Value != float(t, 0) || rs[1].Value != float(t, 1) || *children != 1 {
-			t.Errorf("%+v, %v, %d children", rs, err, *children)
+		if err != nil || rs[0].Value != float(t, 0) || rs[1].Value != float(t, 1) || int(children.Load()) != 1 {
+			t.Errorf("%+v, %v, %d children", rs, err, int(children.Load()))
 		}
 		if s := l.Stats(); s.Refused != 2 {
 			t.Errorf("%+v", s)
@@ -609,6 +609,7 @@ func TestUntrustedIsSaid(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if want := []string{"untrusted true", "untrusted false"}; !slices.Equal(said, want) {
 			t.Errorf("said %q", said)
 		}
@@ -653,14 +654,14 @@ func TestAThousandRestarts(t *testing.T) {
 		l := open(t, d, cfg)
 		req := plan(t, cfg, 10)
 		var rs []tag.Reading
-		for *children < 1001 {
+		for int(children.Load()) < 1001 {
 			rs, _ = l.Read(t.Context(), req, rs[:0])
 			if len(rs) != 10 {
 				t.Fatal(len(rs))
 			}
 			time.Sleep(LastWait)
 		}
-		restarts = *children - 1
+		restarts = int(children.Load()) - 1
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -41,8 +41,9 @@ func (l *link) subscribe(ctx context.Context, points []drivers.Point, emit func(
 	defer establish.Stop()
 	bounded, cancel := context.WithTimeout(ctx, Establish)
 	defer cancel()
+	forgiven := l.latest()
 	for {
-		t, err := l.conversation(bounded, true)
+		t, err := l.conversation(bounded, forgiven)
 		if err != nil {
 			return err
 		}
@@ -50,12 +51,16 @@ func (l *link) subscribe(ctx context.Context, points []drivers.Point, emit func(
 		if feed == nil { // of a subscription that has just ended: its child is ending too
 			select {
 			case <-t.ended:
+				forgiven = t.generation
 				continue
 			case <-bounded.Done():
 				return bounded.Err()
 			}
 		}
-		defer t.leave()
+		defer func() {
+			l.expect(t.generation)
+			t.leave(ctx.Err() != nil)
+		}()
 		if down != nil {
 			return down
 		}

@@ -33,6 +33,7 @@ type talk struct {
 	feed    chan notice
 	free    chan *Batch
 	left    chan struct{} // closed when Subscribe has returned: the child's end too
+	ordered bool          // because its ctx ended
 	ended   chan struct{}
 	why     error // set before ended is closed
 
@@ -388,8 +389,18 @@ func (t *talk) subscribe() (feed chan notice, free chan *Batch, session uint32, 
 	return t.feed, t.free, t.session, t.down
 }
 
-// leave ends a child whose subscription has ended.
-func (t *talk) leave() {
+// leave ends a child whose subscription has ended, in order or because of a doubt.
+func (t *talk) leave(ordered bool) {
+	t.mu.Lock()
+	t.ordered = ordered
+	t.mu.Unlock()
 	close(t.left)
 	_ = t.conn.Close()
+}
+
+// over reports whether the child's subscription was ended in order.
+func (t *talk) over() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ordered
 }

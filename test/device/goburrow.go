@@ -21,13 +21,26 @@ type Goburrow struct{ modbus.TCP }
 func (Goburrow) Open(_ context.Context, cfg drivers.LinkConfig) (drivers.Link, error) {
 	h := lib.NewTCPClientHandler(cfg.Target)
 	h.Timeout = cfg.Timeout
-	return &goburrow{cfg: cfg, handler: h, client: lib.NewClient(h)}, nil
+	return &goburrow{cfg: cfg, ask: func(station byte) { h.SlaveId = station }, client: lib.NewClient(h), close: h.Close}, nil
+}
+
+// GoburrowRTU is the same over goburrow's RTU client: 19200 8E1, as its
+// examples have it but for the number of stop bits.
+type GoburrowRTU struct{ modbus.RTU }
+
+// Open returns a link over goburrow's RTUClientHandler.
+func (GoburrowRTU) Open(_ context.Context, cfg drivers.LinkConfig) (drivers.Link, error) {
+	h := lib.NewRTUClientHandler(cfg.Target)
+	h.BaudRate, h.DataBits, h.Parity, h.StopBits = 19200, 8, "E", 1
+	h.Timeout = cfg.Timeout
+	return &goburrow{cfg: cfg, ask: func(station byte) { h.SlaveId = station }, client: lib.NewClient(h), close: h.Close}, nil
 }
 
 type goburrow struct {
-	cfg     drivers.LinkConfig
-	handler *lib.TCPClientHandler
-	client  lib.Client
+	cfg    drivers.LinkConfig
+	ask    func(station byte)
+	client lib.Client
+	close  func() error
 }
 
 // Read asks for the whole block with goburrow's client.
@@ -39,7 +52,7 @@ func (g *goburrow) Read(_ context.Context, req drivers.Request, dst []tag.Readin
 		a := points[i].Address.(modbus.Address)
 		end = max(end, int(a.Number)+max(1, points[i].Type.Bits/16))
 	}
-	g.handler.SlaveId = byte(points[0].Station)
+	g.ask(byte(points[0].Station))
 	read := map[modbus.Table]func(uint16, uint16) ([]byte, error){
 		modbus.Coil: g.client.ReadCoils, modbus.Discrete: g.client.ReadDiscreteInputs,
 		modbus.Input: g.client.ReadInputRegisters, modbus.Holding: g.client.ReadHoldingRegisters,
@@ -71,7 +84,7 @@ func (g *goburrow) Write(_ context.Context, p drivers.Point, v tag.Value) error 
 	if v.True() {
 		value = 0xff00
 	}
-	g.handler.SlaveId = byte(p.Station)
+	g.ask(byte(p.Station))
 	if _, err := g.client.WriteSingleCoil(p.Address.(modbus.Address).Number, value); err != nil {
 		return fmt.Errorf("%w: %w", drivers.ErrUnknown, err)
 	}
@@ -79,4 +92,4 @@ func (g *goburrow) Write(_ context.Context, p drivers.Point, v tag.Value) error 
 }
 
 // Close closes the connection.
-func (g *goburrow) Close() error { return g.handler.Close() }
+func (g *goburrow) Close() error { return g.close() }

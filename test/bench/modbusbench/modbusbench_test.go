@@ -10,7 +10,7 @@ func TestTheFiguresHold(t *testing.T) {
 	if !Run(&out) {
 		t.Error(out.String())
 	}
-	if !strings.HasPrefix(out.String(), "BENCH modbus.allocs_per_read ") {
+	if !strings.HasPrefix(out.String(), "BENCH modbus.cpu_vs_raw ") {
 		t.Error(out.String())
 	}
 	t.Log(out.String())

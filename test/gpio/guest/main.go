@@ -40,6 +40,13 @@ func say(format string, args ...any) {
 	fmt.Println("DAVY " + strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " | "))
 }
 
+// forever stands still, which the runtime would take for a deadlock if it knew.
+func forever() {
+	for {
+		_ = unix.Pause() // it returns after a signal
+	}
+}
+
 // first is process 1.
 func first() {
 	for _, m := range [][2]string{{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}} {
@@ -61,7 +68,7 @@ func first() {
 		}
 	}
 	say("end")
-	select {} // the host resets the machine or ends it; process 1 must not end
+	forever() // the host resets the machine or ends it; process 1 must not end
 }
 
 // state says direction and level of a line that nobody has, by taking it as it is.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,7 @@ import (
 // proof is one run of all proofs.
 type proof struct {
 	d    gpio.Driver
+	log  *slog.Logger
 	name string
 	seen []string
 	bad  []string
@@ -36,7 +39,7 @@ type part struct {
 
 // prove runs all proofs, or those that take the chip away.
 func prove(unplug bool) {
-	p := &proof{d: gpio.New()}
+	p := &proof{d: gpio.New(), log: logger()}
 	parts := []part{
 		{"chip", p.chip},
 		{"inputs", p.inputs},
@@ -46,6 +49,9 @@ func prove(unplug bool) {
 		{"debounce", p.debounce},
 		{"process-death", p.death},
 		{"errors", p.errors},
+	}
+	if runtime.GOARCH == "arm64" { // once is enough: it takes six seconds
+		parts = append(parts, part{"lost-edges", p.lost})
 	}
 	if unplug {
 		parts = []part{{"unplugged", p.unplugged}}
@@ -88,7 +94,7 @@ func (p *proof) open(target, mode string) drivers.Link {
 	if err != nil {
 		panic("BUG: guest: " + err.Error())
 	}
-	l, err := p.d.Open(context.Background(), drivers.LinkConfig{Name: "io", Settings: s, Timeout: 2 * time.Second, Log: logger(), Now: now})
+	l, err := p.d.Open(context.Background(), drivers.LinkConfig{Name: "io", Settings: s, Timeout: 2 * time.Second, Log: p.log, Now: now})
 	if err != nil {
 		panic("BUG: guest: " + err.Error())
 	}
@@ -200,11 +206,12 @@ func (p *proof) direction(name string) (output, used bool) {
 }
 
 func (p *proof) outputs() {
+	was, _ := p.direction("RELAY1") // the program before left it as an output
 	l := p.open("gpiochip0", "poll")
 	pts := p.points(nil, "output RELAY1", "output RELAY1 inverted")
 	rs, err := p.read(l, pts)
 	output, used := p.direction("RELAY1")
-	p.hold(err == nil && rs[0].Quality.Good() && !output && used, "before the first write: %s, direction output: %v, taken: %v, err %v", texts(rs), output, used, err)
+	p.hold(err == nil && rs[0].Quality.Good() && output == was && used, "before the first write: %s, direction output: %v, taken: %v, err %v", texts(rs), output, used, err)
 	for _, v := range []bool{true, false, true} {
 		err := l.Write(context.Background(), pts[0], tag.BoolValue(v))
 		rs, rerr := p.read(l, pts)
@@ -239,7 +246,7 @@ func (p *proof) outputs() {
 
 // other is another process, with its own driver.
 func other(what, line, level string) {
-	p := &proof{d: gpio.New()}
+	p := &proof{d: gpio.New(), log: logger()}
 	l := p.open("gpiochip0", "poll")
 	pts := p.points(nil, "output "+line)
 	switch what {
@@ -248,9 +255,15 @@ func other(what, line, level string) {
 		fmt.Printf("%s err %v\n", texts(rs), err)
 	case "write":
 		err := l.Write(context.Background(), pts[0], tag.BoolValue(level == "true"))
+		if p, l = nil, nil; err == nil {
+			for range 3 { // nobody can reach the driver any more: it must hold the line all the same
+				runtime.GC()
+				time.Sleep(20 * time.Millisecond)
+			}
+		}
 		fmt.Printf("err %v\n", err)
 		if err == nil {
-			select {} // until it is killed
+			forever() // until it is killed
 		}
 	}
 }
@@ -305,6 +318,11 @@ func (p *proof) death() {
 		after := state("RELAY2")
 		want := map[string]string{"true": "output High", "false": "output Low"}[level]
 		p.hold(after == want, "killed: %s", after)
+		l := p.open("gpiochip0", "poll")
+		rs, err := p.read(l, p.points(nil, "line RELAY2"))
+		still, taken := p.direction("RELAY2")
+		p.hold(err == nil && rs[0].Quality == tag.BadConfig && still && !taken, "asked for as an input, while nobody has it: %s, err %v, output: %v, taken: %v", texts(rs), err, still, taken)
+		l.Close()
 		said, end = p.child("read", "RELAY2", "-")
 		end()
 		p.hold(strings.HasPrefix(said, level+"(good)") && state("RELAY2") == want, "the next process reads it as it was: %s, and leaves it: %s", said, state("RELAY2"))
@@ -348,16 +366,16 @@ func (b *box) wait(d time.Duration, f func(rs []tag.Reading) bool) ([]tag.Readin
 
 // subscribe runs a subscription until the returned function is called, which
 // says how it ended and after how long.
-func (p *proof) subscribe(l drivers.Link, pts []drivers.Point) (*box, func() (error, time.Duration), <-chan error) {
+func (p *proof) subscribe(l drivers.Link, pts []drivers.Point) (*box, func() (time.Duration, error), <-chan error) {
 	b := &box{ch: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.(drivers.Subscriber).Subscribe(ctx, pts, b.put) }()
-	return b, func() (error, time.Duration) {
+	return b, func() (time.Duration, error) {
 		from := time.Now()
 		cancel()
 		err := <-ended
-		return err, time.Since(from)
+		return time.Since(from), err
 	}, ended
 }
 
@@ -419,7 +437,7 @@ func (p *proof) edges() {
 	b.mu.Unlock()
 	rs, ok = b.wait(3*time.Second, func(rs []tag.Reading) bool { return len(rs) >= 12 })
 	p.hold(ok, "with nothing happening, %d readings of 4 points came", len(rs))
-	err, took := stop()
+	took, err := stop()
 	p.hold(errors.Is(err, context.Canceled) && took < time.Second, "cancelled: %v after %v", err, took.Round(time.Millisecond))
 }
 
@@ -447,6 +465,44 @@ func (p *proof) debounce() {
 	defer l.Close()
 	rs, err := p.read(l, p.points(drivers.Fields{"bias": "pull-up"}, "line DI2"))
 	p.saw("PL061 has no bias; asked for pull-up: %s, err %v", texts(rs), err)
+}
+
+// lost stops listening while the button is pressed more often than the kernel's
+// queue holds.
+func (p *proof) lost() {
+	var log bytes.Buffer
+	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	defer func() { p.log = logger() }()
+	l := p.open("gpiochip0", "edges")
+	defer l.Close()
+	const presses, queue = 38, 64 // two edges each, a few of which may fall together on a busy host
+	var got []tag.Reading
+	ctx, cancel := context.WithCancel(context.Background())
+	busy := false
+	err := l.(drivers.Subscriber).Subscribe(ctx, p.points(nil, "line BUTTON"), func(rs []tag.Reading) {
+		if !busy {
+			busy = true
+			for range presses {
+				say("want press")
+				time.Sleep(160 * time.Millisecond)
+			}
+			time.Sleep(200 * time.Millisecond)
+			return
+		}
+		if got = append(got, rs...); len(got) > queue { // and the re-reading after
+			cancel()
+		}
+	})
+	edges := edgesOf(got, 1)
+	p.hold(errors.Is(err, context.Canceled) && len(edges) == queue && edges[queue-1].Value == tag.BoolValue(false) && got[len(got)-1].Value == tag.BoolValue(false),
+		"%d presses that nobody listened to: the last %d edges came, then the line was read again: %v", presses, len(edges), got[len(got)-1].Value)
+	said := ""
+	for line := range strings.Lines(log.String()) {
+		if said == "" && strings.Contains(line, "edges lost") {
+			said = strings.TrimSpace(line)
+		}
+	}
+	p.hold(strings.Contains(said, "lost="), "said: %s", said)
 }
 
 // pl061 binds the chip to its driver, or takes it away, as unplugging does.
