@@ -17,7 +17,7 @@ STATICCHECK := $(BIN)/staticcheck-v0.8.2
 GOFUMPT     := $(BIN)/gofumpt-v0.12.0
 
 # Packages: what is quick, and of that what has more than one goroutine.
-QUICK      = $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash)(/|$$)')
+QUICK      = $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio)(/|$$)')
 CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 SOURCES    = $$(find . -name '*.go' -not -path './.*' -not -path '*/testdata/*' -not -name '*.pb.go')
 
@@ -27,7 +27,7 @@ ARCHS    ?= armv6 armv7 arm64 amd64
 ARMSCALE ?= 0.05
 
 .PHONY: help demo test check soak race fuzz bench cross \
-	setup format fmt vet lint again scripts units arm stories e2e kill demo-fault chroot
+	setup format fmt vet lint again scripts units arm stories campaign e2e kill demo-fault chroot
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -44,7 +44,7 @@ check: ## about a minute: format, vet, lint, units (with the house rules and the
 	@.ci/steps format vet lint again scripts stories
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
-	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" e2e \
+	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" "campaign DAVY_TEST_SCALE=24" e2e \
 		"fuzz FUZZTIME=5m" kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
@@ -69,6 +69,8 @@ cross: ## the programs for linux arm v6, v7, arm64 and amd64 into bin/, with the
 
 setup: ## what the tests need: Debian packages (as root or through sudo), Go modules, tools; only what is missing
 	@.ci/setup
+	@test/e2e/opcua/setup.sh >/dev/null
+	@test/gpio/kernel.sh .cache/gpio
 	@$(GO) mod download
 	@$(MAKE) -s $(GOTEST) $(STATICCHECK) $(GOFUMPT)
 
@@ -86,7 +88,7 @@ lint: $(STATICCHECK) ## staticcheck with staticcheck.conf
 	@$(STATICCHECK) ./...
 
 again: $(GOTEST) ## the units of what changed since they last passed
-	@$(GOTEST) -cached -- $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|scripts)(/|$$)')
+	@$(GOTEST) -cached -- $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio|scripts)(/|$$)')
 
 scripts: $(GOTEST) ## the command line as a person uses it
 	@$(GOTEST) -- ./test/scripts
@@ -101,8 +103,11 @@ stories: ## the stories of every plant in firmware-configs/plants, by the progra
 	@$(GO) build -o $(BIN)/davy ./cmd/davy
 	@set -e; for site in firmware-configs/plants/*/; do $(BIN)/davy test $$site; done
 
-e2e: $(GOTEST) ## the real programs, sockets and broker, and a device that nobody here wrote
-	@$(GOTEST) -each -- -p 1 -timeout 20m ./test/e2e/...
+e2e: $(GOTEST) ## the real programs, sockets and broker, servers that nobody here wrote, a kernel's GPIO lines
+	@$(GOTEST) -each -- -p 1 -timeout 20m ./test/e2e/... ./test/gpio
+
+campaign: $(GOTEST) ## an hour of two serial lines with late answers (DAVY_TEST_SCALE hours), and the bare library on the same
+	@$(GOTEST) -each -say campaign -- -v -timeout 60m ./test/line
 
 kill: $(GOTEST) ## decider, keeper, receiver and broker killed at seeded moments (KILL_SEED to repeat a run)
 	@$(GOTEST) -each -say kills= -- -timeout 60m ./test/crash/...

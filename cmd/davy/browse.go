@@ -164,7 +164,7 @@ func agreed(c *cli.Call) bool {
 		fmt.Fprintln(c.Out)
 	}
 	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes" || answer == "是"
+	return answer == "y" || answer == "yes" || answer == c.Lang.Text("davy.browse.yes", nil)
 }
 
 // derOf takes a certificate out of a PEM file; DER stays as it is.

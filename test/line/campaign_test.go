@@ -195,7 +195,7 @@ func rtu(l *Line) drivers.Driver {
 func TestNoLieOnALine(t *testing.T) {
 	minutes := scale.Of(60)
 	sum := campaign(t, 1, time.Duration(minutes)*time.Minute, rtu)
-	t.Logf("%d minutes: %+v, good readings %d, wrong %d, by station %v", minutes, sum.counts, sum.good, sum.wrong, sum.stations[1:])
+	fmt.Printf("campaign minutes=%d %+v good=%d wrong=%d by_station=%v\n", minutes, sum.counts, sum.good, sum.wrong, sum.stations[1:])
 	if sum.wrong != 0 {
 		t.Errorf("%d good readings that were not so, the first: %s", sum.wrong, sum.first)
 	}
@@ -213,7 +213,7 @@ func TestNoLieOnALine(t *testing.T) {
 func TestTheLibraryIsCaught(t *testing.T) {
 	minutes := min(scale.Of(5), 5)
 	sum := campaign(t, 1, time.Duration(minutes)*time.Minute, func(l *Line) drivers.Driver { return Library{Line: l} })
-	t.Logf("%d minutes: %+v, good readings %d, wrong %d, the first: %s", minutes, sum.counts, sum.good, sum.wrong, sum.first)
+	fmt.Printf("campaign library minutes=%d %+v good=%d wrong=%d\n", minutes, sum.counts, sum.good, sum.wrong)
 	if sum.wrong < int64(minutes) {
 		t.Errorf("only %d wrong of %d good readings were seen", sum.wrong, sum.good)
 	}

@@ -75,17 +75,23 @@ func TestLink(t *testing.T) {
 	got := map[tag.ID]tag.Reading{}
 	over := make(chan error, 1)
 	go func() {
-		over <- link.(drivers.Subscriber).Subscribe(ctx, points, func(rs []tag.Reading) {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, r := range rs {
-				got[r.Tag] = r
+		for { // as a scan does: a subscription in doubt is made again
+			err := link.(drivers.Subscriber).Subscribe(ctx, points, func(rs []tag.Reading) {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, r := range rs {
+					got[r.Tag] = r
+				}
+			})
+			if ctx.Err() != nil {
+				over <- err
+				return
 			}
-		})
+		}
 	}()
 	see := func(what string, f func() bool) {
 		t.Helper()
-		if err := rig.WaitFor(15*time.Second, what, func() bool { mu.Lock(); defer mu.Unlock(); return f() }); err != nil {
+		if err := rig.WaitFor(40*time.Second, what, func() bool { mu.Lock(); defer mu.Unlock(); return f() }); err != nil {
 			t.Fatalf("%v: %+v", err, got)
 		}
 	}

@@ -116,10 +116,10 @@ func logins(t *testing.T, s *server, id, user *identity) {
 			edit(c)
 			c.run()
 			if code == "" {
-				c.up(10 * time.Second)
+				c.up(20 * time.Second)
 				return
 			}
-			if got := c.down(10 * time.Second); got.Code != code {
+			if got := c.down(20 * time.Second); got.Code != code {
 				t.Errorf("refused with %q (%s), want %q", got.Code, got.Text, code)
 			}
 		})
@@ -153,7 +153,7 @@ func logins(t *testing.T, s *server, id, user *identity) {
 
 func writes(t *testing.T, s *server) {
 	c := newClient(t, s.target()).run()
-	c.up(10 * time.Second)
+	c.up(20 * time.Second)
 	n := uint32(0)
 	f := func(name string, v tag.Value, code string) {
 		t.Helper()
@@ -307,7 +307,7 @@ func blackHole(t *testing.T, s *server) {
 	c.run().up(10 * time.Second)
 	p.swallow(true)
 	at := time.Now()
-	c.down(10 * time.Second)
+	c.down(20 * time.Second)
 	took := time.Since(at)
 	t.Logf("silent loss noticed after %v", took)
 	if limit := 2*publishing + 5*time.Second; took > limit {
@@ -325,13 +325,13 @@ func disturbed(t *testing.T, s *server, what string, limit time.Duration) {
 	c.run().up(10 * time.Second)
 	at := time.Now()
 	s.do(what)
-	got := c.down(10 * time.Second)
+	got := c.down(20 * time.Second)
 	took := time.Since(at)
 	t.Logf("%s: %s (%s) after %v", what, got.Code, got.Text, took)
 	if took > limit {
 		t.Errorf("noticed after %v, limit %v", took, limit)
 	}
-	c.up(10 * time.Second)
+	c.up(20 * time.Second)
 	s.do("set", "name", "Setpoint", "values", []float64{77})
 	c.wait(5*time.Second, "the new value", func() bool { return c.latest[h].Value.Float() == 77 })
 	s.do("set", "name", "Setpoint", "values", []float64{10})
@@ -352,12 +352,16 @@ func TestTrust(t *testing.T) {
 	})
 	foreign := newIdentity(t, "foreign", nil, func(c *x509.Certificate) { c.URIs[0].Opaque = "somebody:else" })
 	s := newServer(t, id, map[string]any{"policies": []string{"Basic256Sha256"}, "modes": []string{"SignAndEncrypt"}})
+	running := id
 	f := func(name string, shown *identity, edit func(*client), why string) {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
-			s.kill()
-			s.identity(shown)
-			s.start()
+			if shown != running {
+				s.kill()
+				s.identity(shown)
+				s.start()
+				running = shown
+			}
 			c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
 			c.item("Double", tag.Float64)
 			if edit != nil {
@@ -365,10 +369,10 @@ func TestTrust(t *testing.T) {
 			}
 			c.run()
 			if why == "" {
-				c.up(10 * time.Second)
+				c.up(20 * time.Second)
 				return
 			}
-			got := c.down(10 * time.Second)
+			got := c.down(20 * time.Second)
 			if got.Code != opcua.CodeUntrusted || !strings.Contains(got.Text, why) {
 				t.Fatalf("%q (%s), want untrusted: %s", got.Code, got.Text, why)
 			}
@@ -381,18 +385,18 @@ func TestTrust(t *testing.T) {
 			}
 		})
 	}
-	f("pinned", id, nil, "")
-	f("another", other, nil, "not the certificate that the site trusts")
 	authority := func(c *client) { c.hello.Options.Trust = opcua.Trust{CA: [][]byte{ca.der}} }
-	f("authority", signed, authority, "")
-	f("not the authority's", other, authority, "does not come from a CA")
 	pin := func(id *identity) func(*client) {
 		return func(c *client) { c.hello.Options.Trust.Pin = id.der }
 	}
+	f("pinned", id, nil, "")
+	f("clock not synchronised", id, func(c *client) { c.o.ClockTrusted = func() bool { return false } }, "clock is not synchronised")
+	f("another", other, nil, "not the certificate that the site trusts")
+	f("not the authority's", other, authority, "does not come from a CA")
+	f("authority", signed, authority, "")
 	f("expired", old, pin(old), "expired")
 	f("expired, dates unchecked", old, func(c *client) { pin(old)(c); c.hello.Options.Undated = true }, "")
 	f("another application", foreign, pin(foreign), "made for")
-	f("clock not synchronised", id, func(c *client) { c.o.ClockTrusted = func() bool { return false } }, "clock is not synchronised")
 }
 
 // The server restarts, with its namespaces in another order and other values:
