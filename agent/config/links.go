@@ -132,6 +132,9 @@ func (c *compiler) requests() {
 			continue
 		}
 		if s, ok := l.driver.(drivers.Pusher); ok && s.Subscribes(l.plan.Settings) {
+			if _, err := l.driver.Plan(l.plan.Settings, l.points); err != nil { // whether it can watch them at all
+				c.planBad(l, err)
+			}
 			l.plan.Subscribe = l.points
 			for i := range l.points { // silence is no news: the link says when the subscription is in doubt
 				c.tags[l.points[i].Tag].ttl = 0

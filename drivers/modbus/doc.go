@@ -8,7 +8,8 @@
 // The layers, each in its files, and what each knows:
 //
 //	value, address   registers to engineering units, and back
-//	plan             points to requests, by the time they take on the wire
+//	device           what the fields of a device say of it
+//	plan, land       points to requests, by the time they take on the wire
 //	link, split      a block and its parts: what a device refused, what was learnt
 //	channel          one transaction: mbap (TCP) or line (RTU, ASCII)
 //	Port             a byte stream with time: a connection, a serial port

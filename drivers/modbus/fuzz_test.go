@@ -294,6 +294,7 @@ func FuzzIdentity(f *testing.F) {
 	f.Add([]byte(fuzzAnswers[10]))
 	f.Add([]byte("\x2b\x0e\x01\x83\xff\x02\x01\x80\xf0\xff\xff"))
 	f.Add([]byte("\x2b\x0e\x01\x01\x00\x00\xff\x00\x00\x01\x00"))
+	f.Add([]byte("\x2b\x0e\x01\x01\x00\x00\x02\x00\xe0" + strings.Repeat("x", 224) + "\x01\x20"))
 	request := fuzzRequests()[10]
 	f.Fuzz(func(t *testing.T, pdu []byte) {
 		n, ok := identitySize(pdu)

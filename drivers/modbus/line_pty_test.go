@@ -62,6 +62,10 @@ func serveLine(f framer, far io.ReadWriter) {
 			if !ok {
 				break
 			}
+			if body[1] != 3 {
+				_, _ = far.Write(f.encode(nil, []byte{body[0], body[1] | 0x80, 1}))
+				continue
+			}
 			count := int(body[5])
 			answer := []byte{body[0], body[1], byte(2 * count)}
 			for i := range count {
@@ -154,12 +158,12 @@ func TestLineThousandReconnects(t *testing.T) {
 	}
 	ways := map[string]func(t *testing.T, f framer) (target string, cut func(l *link)){
 		"terminal": func(t *testing.T, f framer) (string, func(l *link)) {
-			far, line := pseudo(t)
+			far, device := pseudo(t)
 			done := make(chan struct{})
 			go func() { defer close(done); serveLine(f, far) }()
 			t.Cleanup(func() { far.Close(); <-done })
 			// An unplugged port is one that the driver closes for itself.
-			return line, func(l *link) { l.channel.(*line2).drop(serial.ErrUnplugged, true) }
+			return device, func(l *link) { l.channel.(*line).drop(serial.ErrUnplugged, true) }
 		},
 		"bridge": func(t *testing.T, f framer) (string, func(l *link)) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -204,7 +208,7 @@ func TestLineThousandReconnects(t *testing.T) {
 		}{"rtu": {RTU{Lines: new(serial.Lines)}, rtu{}}, "ascii": {ASCII{Lines: new(serial.Lines)}, ascii{}}} {
 			t.Run(way+" "+name, func(t *testing.T) {
 				target, cut := begin(t, c.framer)
-				l := realLine(t, c.driver, target, drivers.Fields{"serial": "115200 8N1", "other_master": "allow"})
+				l := realLine(t, c.driver, target, drivers.Fields{"serial": "115200 8N1", "other_master": "allow", "late_max": "100ms"})
 				defer l.Close()
 				q := onSerial(t, 3, "holding 7")
 				once := func() {
@@ -236,5 +240,3 @@ func TestLineThousandReconnects(t *testing.T) {
 		}
 	}
 }
-
-type line2 = line

@@ -290,6 +290,36 @@ func TestPipeliningThatGoesWrong(t *testing.T) {
 	}
 }
 
+// A device that gives each request its neighbour's data, under the right id,
+// unit and length: with auto nothing of it is ever taken for good, although
+// most of the requests could pass for one another.
+func TestExchangedContentsOfOneLength(t *testing.T) {
+	p := batches(func(c net.Conn, b [][]byte) {
+		for i, q := range b {
+			other := q
+			if i^1 < len(b) {
+				other = b[i^1]
+			}
+			a := right(other)
+			copy(a, q[:2])
+			a[6] = q[6]
+			c.Write(a)
+		}
+	})
+	piped(t, p, "auto", func(t *testing.T, l *link) {
+		reqs := blocks(t, 5, 5, 5, 5, 5, 9, 5)
+		for range 10 {
+			for from := 0; from < len(reqs); from += 2 { // as a scan would, two at a time
+				all(t, l, reqs[from:min(len(reqs), from+2)])
+			}
+			all(t, l, reqs)
+		}
+		if l.Window() != 1 {
+			t.Errorf("window %d", l.Window())
+		}
+	})
+}
+
 // A block that is refused within a batch is split as ever, and costs the
 // others nothing; a station that is away costs pipelining nothing.
 func TestABadOneInABatch(t *testing.T) {

@@ -83,6 +83,7 @@ func TestPlanObeysTheDevice(t *testing.T) {
 	f("station 1 holding 0 (ref 40001); station 1 holding 61..62 (ref 40062..40063)", []string{"registers", "32 bit"},
 		point(t, "holding 0", "float32"), point(t, "holding 61", "float32"), point(t, "holding 62", "float32"))
 	f("station 1 holding 5..9 (ref 40006..40010); station 1 holding 200 (ref 40201)", []string{"identity", "holding 5 = 7"}, at("holding 8"), at("holding 9"), at("holding 200"))
+	f("station 1 holding 100..140 (ref 40101..40141)", []string{"identity", "holding 5 = 7"}, at("holding 100"), at("holding 140"))
 	f("station 1 input 8 (ref 30009)", []string{"identity", "holding 5 = 7"}, at("input 8"))
 	f("station 1 holding 8 (ref 40009)", []string{"identity", "holding 5 = 7", "gaps", "1"}, at("holding 8"))
 	f("station 1 holding 5..7 (ref 40006..40008)", []string{"identity", "holding 5 = 7", "gaps", "1"}, at("holding 7"))

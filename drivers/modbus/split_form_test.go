@@ -150,6 +150,34 @@ func TestAProbeGoesFirstAfterSilence(t *testing.T) {
 	f("a part of it", []string{"gaps", "no"}, two, "300+2", "300+4")
 }
 
+// Every length that went unanswered is kept away from, not only the last.
+func TestAProbeDiffersFromAllThatIsOpen(t *testing.T) {
+	onBus(t, []string{"gaps", "no"}, "uint32", []string{"holding 300", "holding 302", "holding 304"}, func(t *testing.T, b *bus, l *link, q drivers.Request) {
+		readGood(t, l, q)
+		b.reads()
+		b.do(func() { b.quiet = true })
+		for len(b.heard) < 16 {
+			var later *drivers.Later
+			if _, err := l.Read(t.Context(), q, nil); errors.As(err, &later) {
+				time.Sleep(time.Duration(later.Until - l.now().Mono))
+			}
+		}
+		b.do(func() { b.quiet = false })
+		if got := b.reads(); !slices.Equal(got, []string{"300+6", "300+2"}) {
+			t.Fatalf("asked %v in vain", got)
+		}
+		var later *drivers.Later
+		if _, err := l.Read(t.Context(), q, nil); !errors.As(err, &later) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(later.Until - l.now().Mono))
+		readGood(t, l, q)
+		if got := b.reads(); !slices.Equal(got, []string{"300+4", "300+6"}) {
+			t.Errorf("asked %v", got)
+		}
+	})
+}
+
 // A request that was not sent is neither silence nor a refusal: nothing is
 // learnt of the block, and the caller is told when to ask again.
 func TestLaterIsHandedOn(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"davy/drivers"
 	"davy/drivers/tag"
 )
@@ -252,4 +254,63 @@ func TestPauseOfADevice(t *testing.T) {
 			t.Errorf("%v %+v", err, later)
 		}
 	})
+}
+
+// The kernel watches over connections of both directions.
+func TestKeepAlive(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	watched := func(c any, keep time.Duration) {
+		t.Helper()
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		on, idle, interval, count, user := 0, 0, 0, 0, 0
+		err = raw.Control(func(fd uintptr) {
+			for _, o := range []struct {
+				level, name int
+				into        *int
+			}{
+				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, &on},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, &idle},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, &interval},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, &count},
+				{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, &user},
+			} {
+				if *o.into, err = unix.GetsockoptInt(int(fd), o.level, o.name); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []int{on, idle, interval, count, user}
+		want := []int{1, int(keep.Seconds()), int(keep.Seconds()) / keepAliveProbes, keepAliveProbes, int(2 * keep.Milliseconds())}
+		if keep == 0 {
+			got, want = []int{on, user}, []int{0, 0}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v: %v, want %v", keep, got, want)
+		}
+	}
+	for _, keep := range []time.Duration{DefaultKeepAlive, 3 * time.Second, 0} {
+		ours, err := dialer(keep)(t.Context(), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keepAlive(theirs, keep)
+		watched(ours, keep)
+		watched(theirs, keep)
+		ours.Close()
+		theirs.Close()
+	}
 }

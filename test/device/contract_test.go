@@ -290,6 +290,39 @@ func TestModbusKeepsTheContract(t *testing.T) {
 	}
 }
 
+// A rig that leaves a kind of fault out without a reason, or gives a reason for
+// one that it makes, is named.
+func TestNothingIsSilentlyMissing(t *testing.T) {
+	full := func() *drivertest.Rig {
+		r := rig(t, transport{driver: modbus.TCP{}, begin: overTCP("")})
+		r.Points = nil // nothing is asked: planning ends the suite
+		return r
+	}
+	untried := func(r *drivertest.Rig, want int) {
+		t.Helper()
+		r.Points = append(r.Points, drivers.Point{Station: -1, Address: modbus.Address{}, Type: drivers.Type{Kind: tag.Int, Bits: 16}})
+		n := 0
+		for _, v := range drivertest.Check(t.Context(), r, 1) {
+			if v.Kind == drivertest.Untried {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d kinds are named, want %d", n, want)
+		}
+	}
+	untried(full(), 0)
+	r := full()
+	r.Faults, r.Lack, r.Silence, r.Written = nil, nil, nil, nil
+	untried(r, len(drivertest.Kinds))
+	r = full()
+	r.Cannot[drivertest.Garbled] = "it can"
+	untried(r, 1)
+	r = full()
+	r.Faults = append(r.Faults, drivertest.Fault{Kind: "sulking", Begin: func() {}})
+	untried(r, 1)
+}
+
 // The checker is worth something only if it catches a client that is known
 // to be wrong: goburrow's own.
 func TestGoburrowIsCaught(t *testing.T) {

@@ -1,23 +1,25 @@
 package opcua
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"davy/drivers"
 	"davy/drivers/opcua"
+	"davy/drivers/opcua/worker"
 	"davy/drivers/tag"
 	"davy/test/rig"
 )
 
 // One server with everything serves all tests that do not spoil it.
 func TestServer(t *testing.T) {
-	t.Parallel()
 	id := newIdentity(t, "server", nil, nil)
 	user := newIdentity(t, "operator", nil, nil)
 	s := newServer(t, id, map[string]any{
@@ -54,6 +56,7 @@ func TestServer(t *testing.T) {
 	run("logins", func(t *testing.T) { logins(t, s, id, user) })
 	run("writes", func(t *testing.T) { writes(t, s) })
 	run("polling", func(t *testing.T) { polling(t, s) })
+	run("reconnects", func(t *testing.T) { reconnects(t, s, id) })
 	run("order and queue", func(t *testing.T) { order(t, s) })
 	run("2000 items encrypted", func(t *testing.T) { many(t, s, id) })
 	run("conditions", func(t *testing.T) { conditions(t, s) })
@@ -212,6 +215,47 @@ func polling(t *testing.T, s *server) {
 	}
 	if got := c.latest[bad]; !got.Quality.Bad() || got.Status != 0x808C0000 {
 		t.Errorf("Bad is %+v", got)
+	}
+}
+
+// Connections and sessions, made and closed, leave no goroutine and no
+// descriptor behind. TestServer is not parallel, so nothing else runs meanwhile.
+func reconnects(t *testing.T, s *server, id *identity) {
+	const channels, sessions = 950, 50
+	session := func() {
+		c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
+		c.hello.Dir = filepath.Dir(id.cert)
+		c.item("Double", tag.Float64)
+		c.run().up(20 * time.Second)
+		if err := c.end(); err != context.Canceled {
+			t.Fatal(err)
+		}
+	}
+	count := func() (goroutines, files int) {
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runtime.NumGoroutine(), len(fds)
+	}
+	session()
+	goroutines, files := count()
+	for range channels {
+		if _, err := worker.Ask(t.Context(), s.target(), 3*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range sessions {
+		session()
+	}
+	err := rig.WaitFor(2*time.Second, "the count", func() bool {
+		g, f := count()
+		return g == goroutines && f == files
+	})
+	g, f := count()
+	t.Logf("after %d channels and %d sessions: goroutines %+d, descriptors %+d", channels, sessions, g-goroutines, f-files)
+	if err != nil {
+		t.Error(err)
 	}
 }
 
