@@ -129,11 +129,11 @@ func Standing(v *operate.View, names []string) []string {
 // view is one consistent copy, made between two turns.
 func (g *generation) view(ctx context.Context) (*operate.View, error) {
 	plan := g.a.Plan
-	names := func(id tag.ID) (tag.Name, string) {
+	names := func(id tag.ID) *config.Tag {
 		if int(id) >= len(plan.Tags) {
-			return "", ""
+			return nil
 		}
-		return plan.Tags[id].Name, plan.Tags[id].Unit
+		return &plan.Tags[id]
 	}
 	s, err := g.loop.View(ctx)
 	if err != nil {
@@ -192,10 +192,27 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 	v.Keeper = operate.KeeperOf(g.p.keep)
 	v.Keeper.Texts = conditionTexts(plan, v.Keeper.Conditions)
 	for i := range s.Log {
-		v.Log = append(v.Log, operate.EventOf(&s.Log[i], names))
+		e := operate.EventOf(&s.Log[i], names)
+		if e.Output != "" {
+			e.ValueName = stateName(plan, e.Output, s.Log[i].Value)
+		}
+		v.Log = append(v.Log, e)
 	}
 	v.Units(channelUnits(plan))
 	return v, nil
+}
+
+// stateName returns what the site calls a value of an output.
+func stateName(p *config.Plan, output string, v tag.Value) string {
+	i := slices.IndexFunc(p.Outputs, func(o config.Output) bool { return o.Name == output })
+	switch {
+	case i < 0 || v.Kind() == tag.None:
+	case v == p.Outputs[i].Idle:
+		return p.Outputs[i].IdleName
+	case v == p.Outputs[i].Protective:
+		return p.Outputs[i].ProtectiveName
+	}
+	return ""
 }
 
 // conditionTexts returns the words of those conditions that the plan knows.

@@ -110,9 +110,10 @@ type Text struct {
 // Scaled reports whether a reading is not the raw number itself.
 func (p *Point) Scaled() bool { return p.Offset != 0 || p.Gain != 0 && p.Gain != 1 }
 
-// Kind says what good readings of p hold: Type.Kind, or Float64 where a number is scaled.
+// Kind says what good readings of p hold: Type.Kind, or Float64 where a number
+// is scaled or has its decimals in another register.
 func (p *Point) Kind() tag.Kind {
-	if p.Scaled() && p.Type.Kind != tag.Bool {
+	if (p.Scaled() || p.Decimals != nil) && p.Type.Kind != tag.Bool {
 		return tag.Float64
 	}
 	return p.Type.Kind

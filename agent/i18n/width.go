@@ -1,6 +1,9 @@
 package i18n
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Width returns how many terminal columns s takes: East Asian wide characters take two.
 func Width(s string) int {
@@ -31,4 +34,16 @@ func Pad(s string, width int) string {
 		return s + strings.Repeat(" ", n)
 	}
 	return s
+}
+
+// Plain replaces what does not belong into a line of text by a blank: control
+// characters, direction marks, broken UTF-8. What a device or a person wrote must
+// not move the cursor of who reads it.
+func Plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x2028 || r == 0x2029 {
+			return ' '
+		}
+		return r
+	}, s)
 }

@@ -7,20 +7,48 @@ import (
 	"slices"
 	"time"
 
+	"davy/agent/config"
 	"davy/agent/ring"
 	"davy/drivers/tag"
 	"davy/rules"
 )
 
-// Names tells a tag's name and unit; a nil Names knows none.
-type Names func(tag.ID) (name tag.Name, unit string)
+// Names tells what a plan says of a tag, nil where there is none; a nil Names
+// knows none.
+type Names func(tag.ID) *config.Tag
 
+// of returns name and unit of a tag.
 func (n Names) of(id tag.ID) (string, string) {
 	if n == nil || id == 0 {
 		return "", ""
 	}
-	name, unit := n(id)
-	return string(name), unit
+	t := n(id)
+	if t == nil {
+		return "", ""
+	}
+	return string(t.Name), t.Unit
+}
+
+// value returns what a value of a tag is called, "" where it has no name.
+func (n Names) value(id tag.ID, v tag.Value) string {
+	if n == nil || id == 0 {
+		return ""
+	}
+	if t := n(id); t != nil {
+		return nameOf(t.Names, v)
+	}
+	return ""
+}
+
+// nameOf looks up the name of a value that is a code; an amount has none.
+func nameOf(names []config.Name, v tag.Value) string {
+	switch v.Kind() {
+	case tag.Bool, tag.Int, tag.Enum, tag.Text:
+		if i := slices.IndexFunc(names, func(n config.Name) bool { return n.Code == v.Int() }); i >= 0 {
+			return names[i].Name
+		}
+	}
+	return ""
 }
 
 // wall is a stamp's wall time in UTC; the zero Stamp is the zero time.
@@ -79,8 +107,9 @@ func AlarmOf(a *rules.AlarmView, names Names) Alarm {
 		Occurrence: a.Occurrence, Raised: wall(a.Raised), Value: number(a.Value), NotWatched: a.NotWatched, Agent: a.Agent,
 	}
 	v.Tag, v.Unit = names.of(a.Tag)
+	v.ValueName = names.value(a.Tag, a.Value)
 	if a.Agent || a.NotWatched {
-		v.Tag, v.Unit, v.Value = "", "", nil
+		v.Tag, v.Unit, v.Value, v.ValueName = "", "", nil, ""
 		if a.NotWatched {
 			v.Tag, _ = names.of(a.Tag)
 		}
@@ -146,6 +175,11 @@ func EventOf(e *ring.Event, names Names) Event {
 		Output: e.Output, Note: e.Note,
 	}
 	v.Tag, v.Unit = names.of(e.Tag)
+	if e.Kind == ring.DeviceEvent { // its value is a severity, and none of its tag
+		v.Unit = ""
+	} else {
+		v.ValueName = names.value(e.Tag, e.Value)
+	}
 	if e.Kind == rules.AlarmRaised && e.Value.Kind() != tag.None {
 		v.Limit = finite(e.Limit)
 	}

@@ -2,7 +2,6 @@ package operate
 
 import (
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,11 +60,7 @@ func FreshOf(t *config.Tag, r tag.Reading, took time.Duration, err error) *Fresh
 	if r.Source != 0 {
 		f.Source = time.Unix(0, r.Source).UTC()
 	}
-	if r.Value.Kind() != tag.None {
-		if i := slices.IndexFunc(t.Names, func(n config.Name) bool { return n.Code == r.Value.Int() }); i >= 0 {
-			f.Name = t.Names[i].Name
-		}
-	}
+	f.Name = nameOf(t.Names, r.Value)
 	if err != nil {
 		f.Problem = err.Error()
 	}

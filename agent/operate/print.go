@@ -286,8 +286,10 @@ func (p *page) alarms() {
 // why says the value and the limit of an alarm.
 func (p *page) why(a *Alarm) string {
 	switch {
-	case a.Agent, a.NotWatched, a.Value == nil:
+	case a.Agent, a.NotWatched, a.Value == nil && a.ValueName == "":
 		return ""
+	case a.ValueName != "":
+		return named(a.Value, a.ValueName, "")
 	case a.Limit == nil:
 		return amount(*a.Value, a.Unit)
 	}
@@ -436,12 +438,19 @@ func (p *page) eventMore(e *Event) string {
 	switch {
 	case e.Kind == "agent-started":
 		parts = append(parts, p.down(e.Value))
-	case e.Value != nil:
+	case e.Kind == "device-event":
+		if e.Tag != "" {
+			parts = append(parts, e.Tag)
+		}
+		if e.Value != nil {
+			parts = append(parts, p.say("operate.severity", i18n.Args{"n": figure(*e.Value)}))
+		}
+	case e.Value != nil || e.ValueName != "":
 		unit := e.Unit
 		if e.Kind == "clock-stepped" {
 			unit = "s"
 		}
-		value := amount(*e.Value, unit)
+		value := named(e.Value, e.ValueName, unit)
 		if e.Tag != "" {
 			value = e.Tag + " = " + value
 		}
@@ -461,7 +470,7 @@ func (p *page) eventMore(e *Event) string {
 		parts = append(parts, p.say(key, i18n.Args{"name": e.Who.Name}))
 	}
 	if e.Note != "" {
-		note := e.Note
+		note := i18n.Plain(e.Note)
 		if e.Kind == "command-refused" && i18n.Has("refused."+note) {
 			refused := &Error{Code: "refused." + note, Args: map[string]any{"rule": e.Rule}}
 			if p.interlock(e.Rule) {
@@ -534,6 +543,17 @@ func figure(f float64) string { return strconv.FormatFloat(f, 'g', 6, 64) }
 
 // amount is a figure with its unit, where that is known.
 func amount(f float64, unit string) string { return strings.TrimSpace(figure(f) + " " + unit) }
+
+// named is what a value is called with its number, or the amount.
+func named(v *float64, name, unit string) string {
+	switch {
+	case v == nil:
+		return name
+	case name != "":
+		return name + " (" + figure(*v) + ")"
+	}
+	return amount(*v, unit)
+}
 
 // mark is an occurrence as `davy ack` takes it.
 func mark(n uint64) string { return "#" + strconv.FormatUint(n, 10) }

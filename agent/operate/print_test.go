@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"davy/agent/config"
 	"davy/agent/i18n"
 	"davy/agent/ring"
 	"davy/drivers/tag"
@@ -35,14 +36,14 @@ func f32(f float32) tag.Value {
 }
 
 // names of three tags.
-func names(id tag.ID) (tag.Name, string) {
+func names(id tag.ID) *config.Tag {
 	switch id {
 	case 1:
-		return "nh3-1.gas", "ppm"
+		return &config.Tag{Name: "nh3-1.gas", Unit: "ppm"}
 	case 2:
-		return "comp1.discharge-temp", "°C"
+		return &config.Tag{Name: "comp1.discharge-temp", Unit: "°C"}
 	}
-	return "tank1.level", "%"
+	return &config.Tag{Name: "tank1.level", Unit: "%"}
 }
 
 // night is a night on which everything happens: made through the converters,
@@ -235,6 +236,32 @@ func TestLogLast(t *testing.T) {
 	}
 }
 
+// A write of an output, what a device says of itself and a state have their
+// words, with value and note; what a device wrote moves no cursor.
+func TestLogNamed(t *testing.T) {
+	of := func(id tag.ID) *config.Tag {
+		return &config.Tag{ID: id, Name: "comp1.mode", Unit: "x", Names: []config.Name{{Code: 0, Name: "stop"}, {Code: 3, Name: "run"}}}
+	}
+	f := func(e rules.Event, zh, en string) {
+		t.Helper()
+		e.At = stamp("2026-03-02 03:00:00")
+		v := &View{Log: []Event{EventOf(&ring.Event{Event: e}, of)}}
+		for l, want := range map[i18n.Lang]string{i18n.Zh: zh, i18n.En: en} {
+			var b bytes.Buffer
+			if err := (Paper{Lang: l, Zone: zone}).Log(&b, v); err != nil || !strings.HasSuffix(b.String(), "  "+want+"\n") {
+				t.Errorf("got %q, want %q, %v", b.String(), want, err)
+			}
+		}
+	}
+	f(rules.Event{Kind: ring.OutputWritten, Output: "fan", Value: tag.BoolValue(true)}, "输出已写入 fan  1", "output written fan  1")
+	f(rules.Event{Kind: ring.OutputFailed, Output: "fan", Value: tag.BoolValue(false), Note: "refused"}, "写出被拒绝 fan  0，refused", "write refused fan  0, refused")
+	f(rules.Event{Kind: ring.DeviceEvent, Tag: 1, Value: tag.IntValue(3), Note: "a | b\x1b[2J\nc"},
+		"设备自报  comp1.mode，严重度 3，a | b [2J c", "device says  comp1.mode, severity 3, a | b [2J c")
+	f(rules.Event{Kind: rules.AlarmRaised, Rule: "m", Tag: 1, Value: tag.EnumValue(3)}, "报警 m  comp1.mode = run (3)", "alarm m  comp1.mode = run (3)")
+	f(rules.Event{Kind: rules.AlarmRaised, Rule: "m", Tag: 1, Value: tag.TextValue(3)}, "报警 m  comp1.mode = run", "alarm m  comp1.mode = run")
+	f(rules.Event{Kind: rules.AlarmRaised, Rule: "m", Tag: 1, Value: f32(3)}, "报警 m  comp1.mode = 3 x", "alarm m  comp1.mode = 3 x")
+}
+
 // Every enumeration that JSON can hold has words, and every event.
 func TestWords(t *testing.T) {
 	var keys []string
@@ -268,7 +295,7 @@ func TestWords(t *testing.T) {
 	for k := rules.AlarmRaised; k <= rules.InterlockTrippedAtStart; k++ {
 		keys = append(keys, "operate.event."+KindName(k))
 	}
-	for k := ring.AgentStarted; k <= ring.ClockStepped; k++ {
+	for k := ring.AgentStarted; k <= ring.DeviceEvent; k++ {
 		keys = append(keys, "operate.event."+KindName(k))
 	}
 	for _, k := range keys {

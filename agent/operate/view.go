@@ -180,7 +180,8 @@ type Alarm struct {
 	Raised     time.Time  `json:"raised,omitzero"`
 	Tag        string     `json:"tag,omitempty"`
 	Unit       string     `json:"unit,omitempty"`
-	Value      *float64   `json:"value,omitempty"` // at the raise; booleans are 0 and 1
+	Value      *float64   `json:"value,omitempty"`      // at the raise; booleans are 0 and 1
+	ValueName  string     `json:"value_name,omitempty"` // of a state, or the text itself
 	Limit      *float64   `json:"limit,omitempty"`
 	NotWatched bool       `json:"not_watched,omitempty"` // it says that its tag is not watched
 	Agent      bool       `json:"agent,omitempty"`       // of the agent itself
@@ -310,7 +311,8 @@ type Event struct {
 	Priority   Priority  `json:"priority,omitempty"`
 	Tag        string    `json:"tag,omitempty"`
 	Unit       string    `json:"unit,omitempty"`
-	Value      *float64  `json:"value,omitempty"`
+	Value      *float64  `json:"value,omitempty"`      // of a device-event its severity
+	ValueName  string    `json:"value_name,omitempty"` // of a state, or the text itself
 	Limit      *float64  `json:"limit,omitempty"`
 	FirstOut   string    `json:"first_out,omitempty"`
 	Votes      []Vote    `json:"votes,omitempty"`

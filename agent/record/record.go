@@ -54,6 +54,7 @@ const (
 	HealthEvery = time.Minute           // a record of the stream health
 	SlowCommit  = 5 * time.Second       // a commit that takes longer counts as stopped
 	FarewellMax = 5 * time.Second       // at the end, for what is still waiting
+	tableNames  = 2 << 20               // bytes of names of codes in a tag table; more are left out
 	retryFirst  = 100 * time.Millisecond
 	retryLast   = 5 * time.Second
 )
@@ -114,21 +115,37 @@ func New(o Options) *Recorder {
 	r.seen = o.Journal.Serial(o.Lineage)
 	r.serial, r.durable = r.seen, r.seen
 	r.policy = newPolicy(o.Plan)
-	r.events = append(r.events, wire.Event{Kind: uint32(ring.TagTable), At: o.Now(), Table: table(o.Plan)})
+	r.events = append(r.events, wire.Event{Kind: uint32(ring.TagTable), At: o.Now(), Table: r.table()})
 	r.poke()
 	return r
 }
 
-func table(p *config.Plan) *wire.Table {
+// table is the plan's tag table. Of names of codes it takes wire.MaxNames of at
+// most wire.MaxName bytes, tableNames bytes in all, so that the table fits a
+// block; what goes beyond is left out, and its numbers stand without a name.
+func (r *Recorder) table() *wire.Table {
+	p, names, size, left := r.o.Plan, 0, 0, 0
 	t := &wire.Table{Plan: append([]byte(nil), p.Hash[:]...)}
 	for _, x := range p.Tags {
 		if x.ID == 0 {
 			continue
 		}
-		t.Tags = append(t.Tags, wire.TableTag{
+		row := wire.TableTag{
 			ID: x.ID, Name: string(x.Name), Unit: x.Unit, Kind: x.Kind, Ranged: x.Ranged, Low: x.Low, High: x.High,
 			TextZh: x.Text.Zh, TextEn: x.Text.En,
-		})
+		}
+		for _, n := range x.Names {
+			if names == wire.MaxNames || len(n.Name) > wire.MaxName || size+len(n.Name) > tableNames {
+				left++
+				continue
+			}
+			names, size = names+1, size+len(n.Name)
+			row.Names = append(row.Names, wire.Name{Code: n.Code, Text: n.Name})
+		}
+		t.Tags = append(t.Tags, row)
+	}
+	if left > 0 {
+		r.o.Log.Warn("names of codes left out of the tag table", "left_out", left, "limit", wire.MaxNames)
 	}
 	return t
 }

@@ -3,7 +3,9 @@ package record
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -430,4 +432,30 @@ func TestHealthRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// The table carries what codes are called, as much of it as a block may hold.
+func TestTableNames(t *testing.T) {
+	long := strings.Repeat("x", wire.MaxName)
+	many := config.Tag{ID: 3, Name: "many"}
+	for i := range wire.MaxNames {
+		many.Names = append(many.Names, config.Name{Code: int64(i), Name: long})
+	}
+	r := &Recorder{o: Options{Log: slog.New(slog.DiscardHandler), Plan: &config.Plan{Tags: []config.Tag{
+		{}, {ID: 1, Name: "fan.state", Kind: tag.Bool, Names: []config.Name{{Code: 0, Name: "stop"}, {Code: 1, Name: "run"}}},
+		{ID: 2, Name: "odd", Names: []config.Name{{Code: 1, Name: long + "x"}, {Code: 2, Name: "known"}}}, many,
+	}}}}
+	table := r.table()
+	if got := table.Tags[0].Names; len(got) != 2 || got[1] != (wire.Name{Code: 1, Text: "run"}) {
+		t.Errorf("%+v", got)
+	}
+	if got := table.Tags[1].Names; len(got) != 1 || got[0].Text != "known" {
+		t.Errorf("one that is too long: %+v", got)
+	}
+	if n := len(table.Tags[2].Names); n == 0 || n*wire.MaxName > tableNames {
+		t.Errorf("%d names of %d bytes", n, wire.MaxName)
+	}
+	if _, err := wire.DecodeEvents(wire.EncodeEvents([]wire.Event{{Table: table}})); err != nil {
+		t.Errorf("no receiver takes it: %v", err)
+	}
 }

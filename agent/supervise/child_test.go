@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"davy/drivers/child"
 )
 
 // shell is a child that runs a script; fd 3 is ours. A shell is used so that
@@ -79,7 +81,7 @@ func TestChildEnds(t *testing.T) {
 		serve        func(context.Context, io.ReadWriteCloser) error
 		want         string
 	}{
-		{"by itself", "exit 0", read, ErrEnded.Error()},
+		{"by itself", "exit 0", read, child.ErrEnded.Error()},
 		{"with a status", "exit 7", read, "exit status 7"},
 		{"killed", "kill -9 $$", read, "signal: killed"},
 		{"the conversation fails", "cat <&3 >/dev/null", func(context.Context, io.ReadWriteCloser) error { return errors.New("peer silent") }, "peer silent"},
@@ -87,11 +89,11 @@ func TestChildEnds(t *testing.T) {
 		{"no such program", "", read, "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			child := shell(c.script, c.serve)
+			part := shell(c.script, c.serve)
 			if c.script == "" {
-				child.Path = filepath.Join(t.TempDir(), "none")
+				part.Path = filepath.Join(t.TempDir(), "none")
 			}
-			if err := child.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "child "+child.Path) {
+			if err := part.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "child "+part.Path) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
@@ -108,7 +110,7 @@ func TestChildIsKilled(t *testing.T) {
 	})
 	c.Grace = 300 * time.Millisecond
 	begin := time.Now()
-	if err := c.Run(ctx); !errors.Is(err, ErrKilled) || time.Since(begin) < c.Grace {
+	if err := c.Run(ctx); !errors.Is(err, child.ErrKilled) || time.Since(begin) < c.Grace {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }
@@ -141,7 +143,7 @@ func TestChildLeavesNoDescriptors(t *testing.T) {
 
 // A child does not inherit the parent's end, or another child's: it would never see EOF.
 func TestChildHasOnlyItsOwnEnd(t *testing.T) {
-	other, theirs, err := pair()
+	other, theirs, err := child.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,10 +156,10 @@ func TestChildHasOnlyItsOwnEnd(t *testing.T) {
 }
 
 func TestParentOfNobody(t *testing.T) {
-	if kind, err := unix.GetsockoptInt(ChildFD, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && kind == unix.SOCK_STREAM {
+	if kind, err := unix.GetsockoptInt(child.FD, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && kind == unix.SOCK_STREAM {
 		t.Fatal("the test itself has a socket on fd 3")
 	}
-	if _, err := Parent(); err == nil || !strings.Contains(err.Error(), "davy run") {
+	if _, err := child.Parent(); err == nil || !strings.Contains(err.Error(), "davy run") {
 		t.Errorf("got %v", err)
 	}
 }

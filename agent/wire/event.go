@@ -279,7 +279,7 @@ func (t *Table) decode(b []byte, left *int) error {
 				return err
 			}
 			t.Tags = append(t.Tags, TableTag{})
-			return t.Tags[len(t.Tags)-1].decode(p)
+			return t.Tags[len(t.Tags)-1].decode(p, left)
 		}
 		return nil
 	})
@@ -294,10 +294,31 @@ func (r *TableTag) append(dst []byte) []byte {
 	dst = putDouble(dst, 6, r.Low)
 	dst = putDouble(dst, 7, r.High)
 	dst = putText(dst, 8, r.TextZh)
-	return putText(dst, 9, r.TextEn)
+	dst = putText(dst, 9, r.TextEn)
+	for i := range r.Names {
+		dst = putMessage(dst, 10, r.Names[i].append)
+	}
+	return dst
 }
 
-func (r *TableTag) decode(b []byte) error {
+func (n *Name) append(dst []byte) []byte { return putText(putSint(dst, 1, n.Code), 2, n.Text) }
+
+func (n *Name) decode(b []byte) error {
+	return visit(b, func(key, v uint64, p []byte) (err error) {
+		switch key {
+		case 1<<3 | vt:
+			n.Code = zag(v)
+		case 2<<3 | bt:
+			if len(p) > MaxName {
+				return ErrTooLarge
+			}
+			err = text(p, &n.Text)
+		}
+		return err
+	})
+}
+
+func (r *TableTag) decode(b []byte, left *int) error {
 	return visit(b, func(key, v uint64, p []byte) (err error) {
 		switch key {
 		case 1<<3 | vt:
@@ -318,6 +339,12 @@ func (r *TableTag) decode(b []byte) error {
 			err = text(p, &r.TextZh)
 		case 9<<3 | bt:
 			err = text(p, &r.TextEn)
+		case 10<<3 | bt:
+			if err = take(left); err != nil {
+				return err
+			}
+			r.Names = append(r.Names, Name{})
+			err = r.Names[len(r.Names)-1].decode(p)
 		}
 		return err
 	})

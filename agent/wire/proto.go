@@ -17,7 +17,9 @@ const (
 	MaxMessage = 16 << 20 // bytes of a Signed, Envelope or Receipt
 	MaxBody    = 8 << 20  // bytes of a block's body, decompressed
 	MaxRecords = 1 << 14  // records of a block
-	MaxItems   = 1 << 17  // records, votes, tags and heads within one body
+	MaxItems   = 1 << 17  // records, votes, tags, names and heads within one body
+	MaxName    = 200      // bytes of the name of a code
+	MaxNames   = 1 << 16  // names of codes in one tag table; who makes a larger one leaves the rest out
 	MaxList    = 1 << 12  // blocks of an envelope, heads, refused ranges
 )
 

@@ -129,6 +129,27 @@ type TableTag struct {
 	Ranged         bool
 	Low, High      float64
 	TextZh, TextEn string
+	Names          []Name
+}
+
+// Name is what one code of a tag is called: 0 and 1 of a bool, the code of an
+// enumeration, the number that a text has as a value.
+type Name struct {
+	Code int64
+	Text string // at most MaxName bytes
+}
+
+// NameOf returns what v is called in this table, "" where it has no name.
+func (r *TableTag) NameOf(v tag.Value) string {
+	switch v.Kind() {
+	case tag.Bool, tag.Int, tag.Enum, tag.Text:
+		for i := range r.Names {
+			if r.Names[i].Code == v.Int() {
+				return r.Names[i].Text
+			}
+		}
+	}
+	return ""
 }
 
 // Receipt comes back.

@@ -131,6 +131,14 @@ func TestHostileBodies(t *testing.T) {
 	var vote []byte
 	vote = putMessage(vote, 1, func(b []byte) []byte { return append(b, bytes.Repeat([]byte{12<<3 | 2, 0}, MaxItems)...) })
 	f("too many votes", ErrTooLarge, events(vote))
+	table := func(b []byte) func() error {
+		return events(putMessage(nil, 1, func(d []byte) []byte {
+			return putMessage(d, 20, func(d []byte) []byte { return putMessage(d, 2, func(d []byte) []byte { return append(d, b...) }) })
+		}))
+	}
+	f("too many names", ErrTooLarge, table(bytes.Repeat([]byte{10<<3 | 2, 0}, MaxItems)))
+	f("a long name", ErrTooLarge, table((&TableTag{Names: []Name{{Text: strings.Repeat("x", MaxName+1)}}}).append(nil)))
+	f("the longest name", nil, table((&TableTag{Names: []Name{{Text: strings.Repeat("x", MaxName)}}}).append(nil)))
 	f("not compressed", ErrMalformed, func() error { _, err := DecodeEvents([]byte("plain")); return err })
 	f("not UTF-8", ErrMalformed, events(putMessage(nil, 1, func(b []byte) []byte { return append(b, 4<<3|2, 1, 0xff) })))
 	f("a NaN", ErrMalformed, events(putMessage(nil, 1, func(b []byte) []byte {
@@ -172,6 +180,19 @@ func TestDigestWantsOrder(t *testing.T) {
 	}
 	if d.Count != 4 {
 		t.Errorf("count %d", d.Count)
+	}
+}
+
+// A value that is a code has the name that the table gives it, an amount none.
+func TestNameOf(t *testing.T) {
+	row := TableTag{Names: []Name{{0, "stop"}, {1, "run"}, {-2, "lost"}}}
+	for _, x := range []struct {
+		v    tag.Value
+		want string
+	}{{tag.BoolValue(true), "run"}, {tag.EnumValue(-2), "lost"}, {tag.TextValue(0), "stop"}, {tag.EnumValue(5), ""}, {f32(1), ""}, {tag.Value{}, ""}} {
+		if got := row.NameOf(x.v); got != x.want {
+			t.Errorf("%s: %q, want %q", x.v, got, x.want)
+		}
 	}
 }
 

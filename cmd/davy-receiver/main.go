@@ -57,6 +57,7 @@ func program(ctx context.Context) *cli.Program {
 		{Name: "gateways", JSON: true, Run: with(gateways), Flags: []cli.Flag{db}},
 		{Name: "gaps", Max: 1, JSON: true, Run: with(gaps), Flags: []cli.Flag{db, {Name: "check"}}},
 		{Name: "alarms", Max: 1, JSON: true, Run: with(alarms), Flags: []cli.Flag{db}},
+		{Name: "events", Max: 1, JSON: true, Run: with(events), Flags: []cli.Flag{db, {Name: "last", Value: "N", Default: "100"}}},
 		{Name: "totals", Max: 1, JSON: true, Run: with(totals), Flags: []cli.Flag{db, {Name: "after", Value: "TIME"}, {Name: "pause", Value: "DURATION", Default: "3s"}}},
 		{Name: "export", Min: 1, Max: 1, JSON: true, Run: with(export), Flags: []cli.Flag{db}},
 		{Name: "key", Min: 1, Max: 1, JSON: true, Run: with(showKey), Flags: []cli.Flag{db, key}},

@@ -14,6 +14,8 @@ import (
 
 	"davy/agent/evidence"
 	"davy/agent/i18n"
+	"davy/agent/operate"
+	"davy/agent/ring"
 	"davy/agent/wire"
 	"davy/cmd/davy-receiver/gate"
 	"davy/cmd/davy-receiver/ingest"
@@ -60,7 +62,12 @@ func fill(t *testing.T) string {
 	}
 	at := func(s int64) tag.Stamp { return tag.Stamp{Wall: 1_700_000_000e9 + s*1e9} }
 	v, _ := tag.Float64Value(31)
-	send(1, 1, wire.Event{Kind: 129, Table: &wire.Table{Tags: []wire.TableTag{{ID: 1, Name: "nh3-1.gas", Unit: "ppm", TextZh: "机房氨", TextEn: "machine room ammonia"}}}},
+	send(1, 1, wire.Event{Kind: 129, Table: &wire.Table{Tags: []wire.TableTag{
+		{ID: 1, Name: "nh3-1.gas", Unit: "ppm", TextZh: "机房氨", TextEn: "machine room ammonia"},
+		{ID: 2, Name: "fan.state", Names: []wire.Name{{Code: 0, Text: "stop"}, {Code: 1, Text: "run"}}},
+		{ID: 3, Name: "mode", Unit: "x", Names: []wire.Name{{Code: 3, Text: "fault"}}},
+		{ID: 4, Name: "gas", Names: []wire.Name{{Code: 7, Text: "NH3"}}},
+	}}},
 		wire.Event{Kind: uint32(rules.AlarmRaised), At: at(1), Rule: "nh3-1.high", Occurrence: 1, Tag: 1, Value: v, Limit: 28},
 		wire.Event{Kind: uint32(rules.InterlockTripped), At: at(2), Rule: "NH3-150", Occurrence: 1, FirstOut: "nh3-1.gas", Votes: []wire.Vote{{Channel: "nh3-1.gas"}}},
 		wire.Event{Kind: uint32(rules.AlarmAcked), At: at(3), Rule: "nh3-1.high", Occurrence: 1, Who: "li"},
@@ -69,6 +76,12 @@ func fill(t *testing.T) string {
 		wire.Event{Kind: 130, Gap: &wire.Gap{Stream: wire.ReadingStream, From: 1, To: 9, Count: 9, Cause: "size-limit", RootAfter: make([]byte, 32)}})
 	send(1, 1, wire.Event{Note: "another content"})
 	send(1, 12, wire.Event{Note: "after a hole"})
+	send(1, 13, wire.Event{Kind: uint32(ring.OutputWritten), Output: "fan", Value: tag.BoolValue(true)},
+		wire.Event{Kind: uint32(ring.OutputFailed), Output: "fan", Value: tag.BoolValue(false), Note: "refused\x1b[2J"},
+		wire.Event{Kind: uint32(ring.DeviceEvent), Tag: 3, Value: tag.IntValue(3), Note: "Tank | high"},
+		wire.Event{Kind: uint32(rules.AlarmRaised), At: at(6), Rule: "mode.fault", Occurrence: 1, Tag: 3, Value: tag.EnumValue(3)},
+		wire.Event{Kind: uint32(rules.AlarmRaised), At: at(7), Rule: "gas.found", Occurrence: 1, Tag: 4, Value: tag.TextValue(7)},
+		wire.Event{Kind: 63, Rule: "new"})
 	send(2, 1, wire.Event{Kind: 128, Start: &wire.Start{Parent: append([]byte{1}, make([]byte, 15)...)}})
 	in.Take(t.Context(), []ingest.Message{{Topic: "davy/1/GW-7/up/event", Payload: []byte("x")}})
 	return dir
@@ -92,6 +105,14 @@ func TestCommands(t *testing.T) {
 		has("nh3-1.high #1", "alarms")
 		has(map[string]string{"zh": "机房氨 31 ppm", "en": "machine room ammonia 31 ppm"}[lang], "alarms", "GW-1")
 		has(map[string]string{"zh": "首出 nh3-1.gas", "en": "first-out nh3-1.gas"}[lang], "alarms")
+		has("mode fault (3)", "alarms")
+		has("gas NH3", "alarms")
+		has(`"value_name": "fault"`, "alarms", "--json")
+		has(map[string]string{"zh": "输出已写入 fan，run (true)", "en": "output written fan, run (true)"}[lang], "events", "GW-1")
+		has(map[string]string{"zh": "写出被拒绝 fan，stop (false)，refused [2J", "en": "write refused fan, stop (false), refused [2J"}[lang], "events")
+		has(map[string]string{"zh": "设备自报，mode，严重度 3，Tank | high", "en": "device says, mode, severity 3, Tank | high"}[lang], "events")
+		has("kind-63 new", "events", "--last", "2")
+		has(`"kind": "output-failed"`, "events", "--json")
 		has(map[string]string{"zh": "不完整", "en": "NOT complete"}[lang], "totals")
 		has("sha256", "export", "GW-1")
 		has("ed25519:", "key", "show")
@@ -105,6 +126,7 @@ func TestCommands(t *testing.T) {
 			{"run", "--broker", "ssl://x"},
 			{"run", "--broker", "tcp://x", "--fault", "all"},
 			{"totals", "--pause", "x"},
+			{"events", "--last", "0"},
 			{"totals", "--after", "x"},
 			{"run", "--broker", "tcp://x", "--log-level", "loud"},
 			{"run", "--broker", "tcp://x", "--ready-fd", "1"},
@@ -195,7 +217,7 @@ func TestTotalsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := all.Gateways[0]
-	if g.Alarms != 1 || g.Trips != 1 || g.FirstOut != "nh3-1.gas" || g.GapRecords != 1 || g.Lost != 9 || g.Forks == 0 || g.Losses != 2 || g.Complete ||
+	if g.Alarms != 3 || g.Trips != 1 || g.FirstOut != "nh3-1.gas" || g.GapRecords != 1 || g.Lost != 9 || g.Forks == 0 || g.Losses != 2 || g.Complete ||
 		g.Streams["event"].Unexplained != 4 || g.Streams["reading"].Explained != 9 || g.After == nil || g.After.Seq != 1 {
 		t.Errorf("%s", out)
 	}
@@ -251,5 +273,24 @@ func TestWords(t *testing.T) {
 		if !i18n.Has("davy-receiver.fork." + k) {
 			t.Errorf("fork %s", k)
 		}
+	}
+}
+
+// The numbers of events are for ever, and the receiver's names of them are the
+// agent's own.
+func TestKinds(t *testing.T) {
+	known := 0
+	for k := range rules.Kind(128) {
+		name := operate.KindName(k)
+		if got := kindName(uint32(k)); got != name {
+			t.Errorf("kind %d: %s here, %s in the agent", k, got, name)
+		}
+		if _, ok := kinds[uint32(k)]; ok {
+			known++
+		}
+	}
+	if known != 24 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent ||
+		ring.EpochStarted != 128 || ring.TagTable != 129 || ring.GapRecorded != 130 || ring.ReceiptRefused != 131 || ring.JournalDamaged != 132 {
+		t.Errorf("%d kinds, or a number has moved", known)
 	}
 }

@@ -192,6 +192,7 @@ type occurrence struct {
 	TextZh     string   `json:"text_zh,omitempty"`
 	TextEn     string   `json:"text_en,omitempty"`
 	Value      string   `json:"value,omitempty"`
+	ValueName  string   `json:"value_name,omitempty"` // by the tag table: of a state, or the text itself
 	Unit       string   `json:"unit,omitempty"`
 	Limit      float64  `json:"limit"`
 	FirstOut   string   `json:"first_out,omitempty"`
@@ -262,7 +263,7 @@ func (o *occurrence) what(l i18n.Lang) string {
 	if text == "" {
 		text = o.Tag
 	}
-	return text + " " + o.Value + " " + o.Unit
+	return text + " " + amount(o.Value, o.ValueName, o.Unit)
 }
 
 func occurrences(ctx context.Context, st *store.Store, gateway string) ([]*occurrence, error) {
@@ -285,7 +286,7 @@ func occurrences(ctx context.Context, st *store.Store, gateway string) ([]*occur
 		switch {
 		case trip || kind == rules.AlarmRaised:
 			o.Raised, o.Trip, o.Priority, o.Limit, o.FirstOut = e.At.Wall, trip, e.Priority, e.Limit, e.FirstOut
-			o.Value = e.Value.String()
+			o.Value, o.ValueName = e.Value.String(), e.Name
 			if t := e.Tag; t != nil {
 				o.Tag, o.TextZh, o.TextEn, o.Unit = t.Name, t.TextZh, t.TextEn, t.Unit
 			}

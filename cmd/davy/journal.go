@@ -16,8 +16,10 @@ import (
 	"davy/agent/evidence"
 	"davy/agent/i18n"
 	"davy/agent/journal"
+	"davy/agent/ring"
 	"davy/agent/wire"
 	"davy/drivers/tag"
+	"davy/rules"
 )
 
 // Where the keeper keeps things in the state directory.
@@ -108,6 +110,7 @@ type exported struct {
 	Event   *wire.Event  `json:"event,omitempty"`
 	Reading *tag.Reading `json:"reading,omitempty"`
 	Value   string       `json:"value,omitempty"`
+	Name    string       `json:"value_name,omitempty"` // by that table too: of a state, or the text itself
 }
 
 // exportJournal prints the epochs in the order in which they began. In each the
@@ -115,7 +118,7 @@ type exported struct {
 func exportJournal(c *cli.Call, r *journal.Reader) error {
 	enc := json.NewEncoder(c.Out)
 	var epoch wire.Epoch
-	names := map[tag.ID]string{}
+	names := map[tag.ID]wire.TableTag{}
 	return r.WalkInTime(func(rec journal.Record) error {
 		if rec.Epoch != epoch {
 			epoch = rec.Epoch
@@ -123,15 +126,23 @@ func exportJournal(c *cli.Call, r *journal.Reader) error {
 		}
 		if rec.Event != nil && rec.Event.Table != nil {
 			for _, t := range rec.Event.Table.Tags {
-				names[t.ID] = t.Name
+				names[t.ID] = t
 			}
 		}
 		x := exported{Epoch: hex.EncodeToString(rec.Epoch[:]), Stream: rec.Stream, Number: rec.Number, Event: rec.Event, Reading: rec.Reading}
+		id, v := tag.ID(0), tag.Value{}
 		switch {
 		case rec.Reading != nil:
-			x.Tag, x.Value = names[rec.Reading.Tag], rec.Reading.Value.String()
+			id, v = rec.Reading.Tag, rec.Reading.Value
+			x.Value = v.String()
 		case rec.Event != nil:
-			x.Tag, x.Value = names[rec.Event.Tag], rec.Event.Value.String()
+			id, v = rec.Event.Tag, rec.Event.Value
+			x.Value = v.String()
+		}
+		t := names[id]
+		x.Tag = t.Name
+		if rec.Event == nil || rules.Kind(rec.Event.Kind) != ring.DeviceEvent { // whose value is a severity
+			x.Name = t.NameOf(v)
 		}
 		return enc.Encode(x)
 	})

@@ -37,7 +37,7 @@ func TestExportNamesTheTags(t *testing.T) {
 		epochs = append(epochs, hex.EncodeToString(id[:]))
 		b := journal.Batch{Readings: []tag.Reading{{Tag: 1, Value: tag.IntValue(5), Quality: tag.GoodQuality, Received: o.Now()}, {Tag: 2, Received: o.Now()}}}
 		if name != "" {
-			b.Events = []wire.Event{{Kind: uint32(ring.TagTable), At: o.Now(), Table: &wire.Table{Tags: []wire.TableTag{{ID: 1, Name: name}}}}, {Kind: 1, At: o.Now(), Tag: 1}}
+			b.Events = []wire.Event{{Kind: uint32(ring.TagTable), At: o.Now(), Table: &wire.Table{Tags: []wire.TableTag{{ID: 1, Name: name, Names: []wire.Name{{Code: 5, Text: "run"}}}}}}, {Kind: 1, At: o.Now(), Tag: 1}}
 		}
 		if err := j.Append(b); err != nil {
 			t.Fatal(err)
@@ -62,6 +62,9 @@ func TestExportNamesTheTags(t *testing.T) {
 		}
 		if x.Stream == wire.ReadingStream {
 			readings = append(readings, x.Tag)
+			if want := map[bool]string{true: "run"}[x.Tag != ""]; x.Name != want {
+				t.Errorf("the value of %q is called %q, want %q", x.Tag, x.Name, want)
+			}
 		} else if x.Tag != "" {
 			events = append(events, x.Tag)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"davy/agent/cli"
 	"davy/agent/keep"
-	"davy/agent/supervise"
+	"davy/drivers/child"
 )
 
 // keepCommand is the recording process. It is started by `davy run` with a
@@ -23,7 +23,7 @@ func keepCommand(c *cli.Call) error {
 	slog.SetDefault(log)
 	debug.SetGCPercent(collectAt)
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
-	conn, err := supervise.Parent()
+	conn, err := child.Parent()
 	if err != nil {
 		return &cli.Error{Exit: cli.Wrong, Key: "davy.keep.child"}
 	}

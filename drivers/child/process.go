@@ -22,8 +22,8 @@ const FD = 3
 // DefaultGrace is how long a child has to end after its stream was closed.
 const DefaultGrace = 5 * time.Second
 
-// lastWords is how long an ended child's standard error is still read: a trace
-// of a panic is in the pipe already.
+// lastWords is how long an ended child's stream and standard error are still
+// read: what it said last, and a trace of a panic, are there already.
 const lastWords = time.Second
 
 // Errors of a child's end.
@@ -43,6 +43,8 @@ type Process struct {
 	MaxPSS   int64         // bytes of proportional memory at which it is replaced (ErrLarge); 0: not watched
 	Grace    time.Duration // 0: DefaultGrace
 	Log      *slog.Logger  // takes what the child writes to standard error, bounded; nil: it is dropped
+	Stderr   *os.File      // takes it as it is instead; nil: Log does
+	Started  func(pid int) // is told the process id; nil: nobody is
 }
 
 // Run starts the child and calls serve, in its own goroutine, with the parent's
@@ -67,13 +69,29 @@ func (p *Process) Run(ctx context.Context, serve func(ctx context.Context, conn 
 	if err != nil {
 		return fmt.Errorf("start child %s: %w", path, err)
 	}
+	if p.Started != nil {
+		p.Started(cmd.Process.Pid)
+	}
 	asked := ctx.Err // whether the caller wants the end
 	ctx, stop := context.WithCancel(ctx)
 	var large, exit error
 	var work sync.WaitGroup
 	exited := make(chan struct{})
-	work.Go(func() { p.tell(stderr) })
-	work.Go(func() { exit = cmd.Wait(); close(exited); _ = conn.Close() })
+	if stderr != nil {
+		work.Go(func() { p.tell(stderr) })
+	}
+	served := make(chan struct{})
+	work.Go(func() {
+		exit = cmd.Wait()
+		close(exited)
+		// What it said last is in the stream, and then its end: only somebody else
+		// who holds its end can keep serve from that.
+		select {
+		case <-served:
+		case <-time.After(lastWords):
+		}
+		_ = conn.Close()
+	})
 	work.Go(func() {
 		if large = watch(ctx, exited, cmd.Process.Pid, p.MaxPSS); large != nil {
 			_ = conn.Close()
@@ -82,12 +100,17 @@ func (p *Process) Run(ctx context.Context, serve func(ctx context.Context, conn 
 	work.Go(func() { <-ctx.Done(); _ = conn.Close() })
 	defer func() {
 		wanted := asked() != nil
+		close(served)
 		stop()
 		_ = conn.Close()
 		killed := p.await(cmd, exited)
-		_ = stderr.SetReadDeadline(time.Now().Add(lastWords)) // of whatever else may hold its end
+		if stderr != nil {
+			_ = stderr.SetReadDeadline(time.Now().Add(lastWords)) // of whatever else may hold its end
+		}
 		work.Wait()
-		_ = stderr.Close()
+		if stderr != nil {
+			_ = stderr.Close()
+		}
 		switch {
 		case killed:
 			err = fmt.Errorf("child %s: %w", path, errors.Join(ErrKilled, large, err))
@@ -108,9 +131,12 @@ func (p *Process) start(path string) (*exec.Cmd, net.Conn, *os.File, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stderr, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, nil, errors.Join(err, conn.Close(), theirs.Close())
+	var stderr *os.File
+	w := p.Stderr
+	if w == nil {
+		if stderr, w, err = os.Pipe(); err != nil {
+			return nil, nil, nil, errors.Join(err, conn.Close(), theirs.Close())
+		}
 	}
 	cmd := exec.Command(path, p.Args...)
 	cmd.Env = append(os.Environ(), p.Env...)
@@ -123,9 +149,15 @@ func (p *Process) start(path string) (*exec.Cmd, net.Conn, *os.File, error) {
 	// to pass on, in the right order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
-	_, _ = theirs.Close(), w.Close() // the child has its own; a failure leaves nothing to do
+	_ = theirs.Close() // the child has its own; a failure leaves nothing to do
+	if stderr != nil {
+		_ = w.Close()
+	}
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, conn.Close(), stderr.Close())
+		if stderr != nil {
+			err = errors.Join(err, stderr.Close())
+		}
+		return nil, nil, nil, errors.Join(err, conn.Close())
 	}
 	return cmd, conn, stderr, nil
 }

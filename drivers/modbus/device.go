@@ -100,6 +100,9 @@ func parseDevice(fields drivers.Fields) (any, error) {
 			errs = append(errs, &drivers.FieldError{Field: f.Name, Err: wrong("modbus.device."+f.Name, "modbus.device."+f.Name, map[string]any{"text": text})})
 		}
 	}
+	if u.identity.set && !u.wide && u.identity.value > 0xffff {
+		errs = append(errs, &drivers.FieldError{Field: "identity", Err: wrong("modbus.device.identity", "modbus.device.identity", map[string]any{"text": fields["identity"]})})
+	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -31,6 +31,7 @@ func TestDeviceFields(t *testing.T) {
 	f(unitOptions{gaps: anyGap, anyUnit: true}, "accept_any_unit", "yes")
 	f(unitOptions{gaps: anyGap, identity: identity{set: true, at: Address{Table: Input, Number: 3}, value: 0x1234}}, "identity", "ref 30004 = 0x1234")
 	f(unitOptions{gaps: anyGap, identity: identity{set: true, at: Address{Table: Holding}}}, "identity", "holding 0=0")
+	f(unitOptions{gaps: anyGap, wide: true, identity: identity{set: true, at: Address{Table: Holding}, value: 0x10000}}, "identity", "holding 0 = 65536", "registers", "32 bit")
 	f(unitOptions{gaps: anyGap, pause: 50 * time.Millisecond, lateMax: 4 * time.Second}, "pause", "50ms", "late_max", "4s")
 
 	g := func(field string, texts ...string) {
@@ -49,7 +50,7 @@ func TestDeviceFields(t *testing.T) {
 	g("registers", "64 bit", "", "wide")
 	g("write", "16", "")
 	g("accept_any_unit", "true", "")
-	g("identity", "holding 0", "0 = 1", "coil 0 = 1", "holding 0 bit 3 = 1", "holding 0 = ", "holding 0 = 0x100000000", "holding 40001 = 1")
+	g("identity", "holding 0", "0 = 1", "coil 0 = 1", "holding 0 bit 3 = 1", "holding 0 = ", "holding 0 = 0x10000", "holding 0 = 0x100000000", "holding 40001 = 1")
 	g("pause", "50", "-1s", "11s", "")
 	g("late_max", "4", "99ms", "61s")
 

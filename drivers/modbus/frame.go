@@ -83,10 +83,7 @@ func (packager) Verify(request, answer []byte) error {
 
 // answerSize returns how many bytes the PDU of the right answer to a request
 // has, its function byte included; an exception has two. 0: the answer says
-// itself (identification), see identitySize.
-func answerSize(adu []byte) int { return (*unitOptions)(nil).answerSize(adu) }
-
-// answerSize is answerSize for a device with these options; u may be nil.
+// itself (identification), see identitySize. u may be nil.
 func (u *unitOptions) answerSize(adu []byte) int {
 	switch adu[7] {
 	case lib.FuncCodeReadCoils, lib.FuncCodeReadDiscreteInputs, lib.FuncCodeReadHoldingRegisters,

@@ -211,7 +211,7 @@ func TestTheRightAnswers(t *testing.T) {
 		if _, err := (&unitOptions{anyUnit: true}).check(q, other); err != nil {
 			t.Errorf("% x of any unit: %v", other, err)
 		}
-		if n := answerSize(q); n > 0 && n != len(right)-7 {
+		if n := (*unitOptions)(nil).answerSize(q); n > 0 && n != len(right)-7 {
 			t.Errorf("% x has %d bytes and not %d", right, len(right)-7, n)
 		}
 		for cut := range right { // anything short of it

@@ -31,8 +31,9 @@ package modbus
 // two are under way within three late_max. Only where a station is deaf to
 // function 8 too is time all there is: it is left alone for twice late_max, its
 // next answer is thrown away, it is left alone for late_max once more, and then
-// believed. What lies beyond: a map of one shape at a station that does not give
-// numbers back, whose answer comes more than three late_max late. And everywhere a doubled answer that comes within the wait of the next
+// believed. What lies beyond: a map of one shape at a station that never answered
+// function 8, or not MaxMutes times in a row, whose answer comes more than three
+// late_max late. And everywhere a doubled answer that comes within the wait of the next
 // request of the same shape, where the map allows no other. An identity register
 // in the template narrows both, and late_max can be raised.
 //
@@ -73,6 +74,9 @@ const (
 	// MaxOpen is how many shapes of unanswered requests a station can have; with
 	// more only function 8 can prove anything.
 	MaxOpen = 16
+	// MaxMutes is how often in a row a station that once answered function 8 may
+	// not answer it before it is taken for one that does not.
+	MaxMutes = 5
 	// maxPast is how many of the last shapes asked of a station are remembered, to
 	// know an answer that nobody waits for from another master.
 	maxPast = 8
@@ -126,6 +130,8 @@ type station struct {
 	until  int64 // nothing is asked before, Mono
 	since  int64 // when the last unanswered wait ended, Mono
 	deaf   bool  // function 8 was not answered
+	speaks bool  // it was once
+	mutes  int   // how often it was not, in a row
 	proof  int64 // it is not asked again before, Mono
 	thrown bool  // an answer was thrown away since
 	nonce  uint16

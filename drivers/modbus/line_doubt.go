@@ -157,6 +157,7 @@ func (l *line) prove(ctx context.Context, s *station, deadline time.Time) error 
 	_, err := l.ask(ctx, s, adu[:], shapeOf(nil, adu[:]), deadline)
 	if _, refused := err.(exception); err == nil || refused {
 		s.proved()
+		s.speaks, s.mutes = true, 0
 		return nil
 	}
 	// Its own answer deceives nobody, should it come.
@@ -164,7 +165,8 @@ func (l *line) prove(ctx context.Context, s *station, deadline time.Time) error 
 	// Its refusal might, one day: of two refusals nobody knows which is which.
 	s.proof = s.since + 3*int64(l.lateMax(s))
 	if silent(err) && inFull(err, l.timeout) {
-		s.deaf = true
+		s.mutes++
+		s.deaf = !s.speaks || s.mutes >= MaxMutes
 	}
 	return err
 }

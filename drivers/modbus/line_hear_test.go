@@ -28,7 +28,7 @@ func first(t *testing.T, b *bus, l *link, q drivers.Request) time.Duration {
 			if !later.Line {
 				t.Fatal("only one station is put off:", err)
 			}
-			time.Sleep(time.Duration(max(int64(time.Millisecond), later.Until-l.now().Mono)))
+			<-time.After(time.Duration(max(int64(time.Millisecond), later.Until-l.now().Mono)))
 		} else if err != nil {
 			t.Fatal(err)
 		}

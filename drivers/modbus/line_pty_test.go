@@ -159,6 +159,12 @@ func TestLineThousandReconnects(t *testing.T) {
 	ways := map[string]func(t *testing.T, f framer) (target string, cut func(l *link)){
 		"terminal": func(t *testing.T, f framer) (string, func(l *link)) {
 			far, device := pseudo(t)
+			// Without somebody on the line the far end reads an error.
+			holder, err := os.OpenFile(device, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { holder.Close() })
 			done := make(chan struct{})
 			go func() { defer close(done); serveLine(f, far) }()
 			t.Cleanup(func() { far.Close(); <-done })

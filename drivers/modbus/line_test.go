@@ -83,7 +83,7 @@ func ask(t *testing.T, l *link, q drivers.Request) (tag.Reading, error) {
 		if !errors.As(err, &later) {
 			return rs[0], err
 		}
-		time.Sleep(max(time.Millisecond, time.Duration(later.Until-l.now().Mono)))
+		<-time.After(max(time.Millisecond, time.Duration(later.Until-l.now().Mono)))
 	}
 	t.Fatal("put off for ever")
 	return tag.Reading{}, nil
@@ -479,4 +479,58 @@ func TestLineAtRandom(t *testing.T) {
 			}
 		})
 	})
+}
+
+// The channel alone, asked for nothing but one shape, its late_max held small:
+// answers of any lateness where the station gives numbers back or refuses to, of
+// up to three late_max where it is deaf to that.
+func TestLineChannelOfOneShape(t *testing.T) {
+	const lateMax = 500 * time.Millisecond
+	for _, deaf := range []bool{false, true} {
+		both(t, func(t *testing.T, isASCII bool) {
+			withLine(t, isASCII, drivers.Fields{"other_master": "allow", "late_max": "500ms"}, func(t *testing.T, b *bus, l *link, _ *[]string) {
+				most := 3 * lateMax
+				if !deaf {
+					most = 6 * time.Second
+				}
+				good := 0
+				for over := time.Duration(0); over < most-20*time.Millisecond; over += 7 * time.Millisecond {
+					late := true
+					b.do(func() {
+						b.spoil = func(_ byte, body, a []byte) []burst {
+							switch {
+							case body[1] == funcDiagnose && deaf:
+								return nil
+							case late:
+								late = false
+								return []burst{{wait + over - 40*time.Millisecond, b.frame(a...)}}
+							}
+							return []burst{{0, b.frame(a...)}}
+						}
+					})
+					for i := range 6 {
+						at := uint16(10 + 20*i)
+						for {
+							data, err := l.exchange(t.Context(), readFrame(1, Holding, at, 1), true, time.Now().Add(wait))
+							var later *drivers.Later
+							if errors.As(err, &later) {
+								time.Sleep(time.Duration(later.Until - l.now().Mono))
+								continue
+							}
+							if err == nil {
+								good++
+								if got := uint16(data[0])<<8 | uint16(data[1]); got != 1<<12|at {
+									t.Fatalf("an answer %v after the wait: register %d is %#x", over, at, got)
+								}
+							}
+							break
+						}
+					}
+				}
+				if good < 200 {
+					t.Error(good, "good")
+				}
+			})
+		})
+	}
 }

@@ -236,6 +236,7 @@ func TestTheNewestConnectionReplacesAnOlder(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStreet()
 				l := listener(t, &s.Hub, nil, "listen :5020", fields)
+				defer l.Close()
 				q := request1(t, 1, "holding 100")
 				l.Read(t.Context(), q, nil)
 				old := s.call("10.0.0.1:1")
@@ -249,21 +250,30 @@ func TestTheNewestConnectionReplacesAnOlder(t *testing.T) {
 				}()
 				synctest.Wait()
 				good(t, l, q)
-				answer(s.call("10.0.0.1:2"), fields["registration"], "")
-				synctest.Wait()
+				if fields == nil {
+					answer(s.call("10.0.0.1:2"), "", "")
+					synctest.Wait()
+				} else { // in the middle of a request
+					time.AfterFunc(wait/3, func() { answer(s.call("10.0.0.1:2"), "JY", "") })
+				}
+				began := time.Now()
 				if fields == nil {
 					if rs, _ := l.Read(t.Context(), q, nil); rs[0].Quality != tag.BadNoComm {
 						t.Error(rs)
 					}
 				}
 				good(t, l, q)
-				if fields != nil && l.Counts().Silent != 1 { // the very first, before anybody dialed in, was not sent
-					if l.Counts().Silent != 0 {
-						t.Errorf("%+v", l.Counts())
-					}
+				if took := time.Since(began); fields != nil && took != wait/3 {
+					t.Errorf("it took %v", took)
 				}
-				if err := l.Close(); err != nil {
-					t.Error(err)
+				if fields == nil {
+					return
+				}
+				answer(s.call("10.0.0.1:3"), "JY", "") // and while nothing is asked
+				synctest.Wait()
+				good(t, l, q)
+				if c := l.Counts(); c.Silent != 0 {
+					t.Errorf("%+v", c)
 				}
 			})
 		})

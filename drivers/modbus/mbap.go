@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -62,9 +61,6 @@ type mbap struct {
 	quiet   time.Time // when the last transaction was over
 }
 
-// nearby is how far apart the transaction ids of requests under way are at least.
-const nearby = 256
-
 // newMBAP makes the channel of a link; pipeline is how many requests may be
 // under way at once, see tcpOptions.
 func newMBAP(cfg drivers.LinkConfig, w *way, pipeline int) *mbap {
@@ -93,58 +89,6 @@ func (m *mbap) close() error {
 	}
 	m.way.close()
 	return err
-}
-
-// hungUp notes that the connection was closed.
-func (m *mbap) hungUp() {
-	m.conn = nil
-	if m.idler != nil {
-		m.mu.Lock()
-		m.held = nil
-		m.mu.Unlock()
-		m.idler.Stop()
-	}
-}
-
-// release closes a connection that nobody used for as long as the site allows:
-// many devices have but one, and another master may want it.
-func (m *mbap) release() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.held == nil {
-		return
-	}
-	rest := m.way.idle
-	if m.port == nil {
-		rest -= time.Since(m.quiet)
-	}
-	if rest > 0 {
-		m.idler.Reset(rest)
-		return
-	}
-	m.held.Close() // nothing is under way that an error could concern
-	m.held = nil
-}
-
-// released forgets a connection that release has closed, or that its unit has
-// left behind for a newer one.
-func (m *mbap) released() {
-	if m.conn == nil {
-		return
-	}
-	if m.idler != nil {
-		m.mu.Lock()
-		gone := m.held == nil
-		m.mu.Unlock()
-		if gone {
-			m.conn = nil
-			return
-		}
-	}
-	if _, urgent := m.way.fresher(); urgent {
-		m.conn.Close() // its unit is not there any more
-		m.hungUp()
-	}
 }
 
 // watch has interrupt called when ctx ends. It costs nothing while calls
@@ -464,22 +408,6 @@ func (m *mbap) connect(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// stride returns an odd number at random, such that ids that are under way
-// together, and those that follow, are nowhere near each other: a device that
-// counts by itself, or whose ids are off by a few, never meets one.
-func stride() uint16 {
-next:
-	for {
-		s := uint16(rand.Uint32()) | 1
-		for k := range uint16(MaxWindow) {
-			if d := int16((k + 1) * s); d > -nearby && d < nearby {
-				continue next
-			}
-		}
-		return s
-	}
-}
-
 // cause prefers the reason of ctx over the deadline it was carried out with.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -488,77 +416,3 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// hold begins to watch whether a connection is idle.
-func (m *mbap) hold(conn Port) {
-	m.mu.Lock()
-	m.held, m.quiet = conn, time.Now()
-	m.mu.Unlock()
-	if m.idler == nil {
-		m.idler = time.AfterFunc(m.way.idle, m.release)
-	} else {
-		m.idler.Reset(m.way.idle)
-	}
-}
-
-// rest waits until a device that wants a pause between requests has had it. A
-// pause that the deadline does not leave room for is the caller's to wait for.
-func (m *mbap) rest(ctx context.Context, station byte, deadline time.Time) error {
-	if m.unit == nil || m.unit.pause == 0 {
-		return nil
-	}
-	now := m.now().Mono
-	wait := time.Duration(m.calm[station] - now)
-	if wait > 0 && wait >= time.Until(deadline) {
-		return unsent{&drivers.Later{Until: now + int64(wait), Why: fmt.Errorf("the device wants %v between requests", m.unit.pause)}}
-	}
-	if wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return unsent{ctx.Err()}
-		}
-	}
-	return nil
-}
-
-// ids is how many ids may be used before all answers must have come. Some are
-// left out where the peer sends packets beside answers, see next.
-func (m *mbap) ids() int {
-	if len(m.packets) > 0 {
-		return 1<<16 - 256*(len(m.packets)+1)
-	}
-	return 1 << 16
-}
-
-// next goes on to the next transaction id. None has the first byte of a packet
-// that the peer may send between answers, so that no frame begins like one.
-func (m *mbap) next() {
-	for {
-		m.id += m.stride
-		m.used++
-		taken := false
-		for _, p := range m.packets {
-			taken = taken || p[0] == byte(m.id>>8)
-		}
-		if !taken {
-			return
-		}
-	}
-}
-
-// packet returns the length of the packet beside answers that b begins with:
-// negative where b is only the beginning of one, 0 where it is none.
-func (m *mbap) packet(b []byte) (n int) {
-	for _, p := range m.packets {
-		switch {
-		case len(b) == 0:
-		case bytes.HasPrefix(b, p):
-			return len(p)
-		case bytes.HasPrefix(p, b):
-			n = -len(b)
-		}
-	}
-	return n
-}

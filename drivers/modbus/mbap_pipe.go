@@ -204,11 +204,7 @@ func (m *mbap) together(ctx context.Context, b *batch) error {
 			return nil
 		}
 	}
-	switch {
-	case odd:
-	case answered == 0:
-		m.muted(m.timeout)
-	case b.lost() == 0:
+	if !odd && answered > 0 && b.lost() == 0 {
 		m.grow(limit)
 	}
 	return nil

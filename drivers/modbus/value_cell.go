@@ -297,6 +297,9 @@ func stateQuality(s *drivers.State, u uint64) tag.Quality {
 // q's first. What flags say of the device (maintenance, test) holds with both.
 func worse(q, r tag.Quality) tag.Quality {
 	const both = tag.Maintenance | tag.Test | tag.Forced
+	if q.Status() == r.Status() && q.Reason() == r.Reason() {
+		return q | r.Flags()
+	}
 	a, b := q, r
 	plain := a.Reason() == tag.Plain || a.Reason() == tag.UncertainPlain
 	if b.Status() < a.Status() || b.Status() == a.Status() && plain && b.Reason() != a.Reason() {

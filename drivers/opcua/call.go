@@ -18,7 +18,7 @@ func (l *link) Read(ctx context.Context, req drivers.Request, dst []tag.Reading)
 		panic("BUG: opcua: request of another driver")
 	}
 	began := l.Now().Mono
-	samples, all, err := l.read(ctx, r)
+	samples, late, all, err := l.read(ctx, r)
 	now := l.Now()
 	for i := range r.points {
 		p := &r.points[i]
@@ -27,12 +27,14 @@ func (l *link) Read(ctx context.Context, req drivers.Request, dst []tag.Reading)
 			switch s := &samples[i]; {
 			case s.Received == (tag.Stamp{}): // the child forgot it
 				x.Quality = tag.BadDeviceFault
-			case s.Received.Mono < began: // not an answer to this request
+			case s.Received.Mono < began-late: // not an answer to this request
 				x.Quality = tag.BadDeviceFault
 				l.refused.Add(1)
 			default:
 				x.Value, x.Quality = finish(p, s)
 				x.Source, x.Received = s.Source, s.Received
+				x.Received.Mono = max(x.Received.Mono, began) // the child's clock is late, and this came after we asked
+				l.report.tell(p, s)
 			}
 		}
 		dst = append(dst, x)
@@ -43,17 +45,18 @@ func (l *link) Read(ctx context.Context, req drivers.Request, dst []tag.Reading)
 	return dst, nil
 }
 
-// read asks and waits; all is the quality of every point where err is not nil.
-func (l *link) read(ctx context.Context, r *request) (samples []Sample, all tag.Quality, err error) {
+// read asks and waits; late is how far the samples' clock is behind ours at
+// most, all the quality of every point where err is not nil.
+func (l *link) read(ctx context.Context, r *request) (samples []Sample, late int64, all tag.Quality, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	t, err := l.session(ctx)
 	if err != nil {
-		return nil, tag.BadNoComm, err
+		return nil, 0, tag.BadNoComm, err
 	}
 	first, err := t.give(r, r.points)
 	if err != nil {
-		return nil, tag.BadNoComm, err
+		return nil, 0, tag.BadNoComm, err
 	}
 	number, c := t.call(first, len(r.points))
 	defer t.forget(number)
@@ -62,16 +65,16 @@ func (l *link) read(ctx context.Context, r *request) (samples []Sample, all tag.
 	})
 	switch {
 	case err != nil:
-		return nil, tag.BadNoComm, err
+		return nil, 0, tag.BadNoComm, err
 	case d.Code == "":
-		return c.samples, tag.BadNoComm, nil
+		return c.samples, t.behind(), tag.BadNoComm, nil
 	case d.Code == DoneRefused:
 		if all = Quality(d.Status); !all.Bad() {
 			all = tag.BadDeviceFault
 		}
-		return nil, all, doneError(d)
+		return nil, 0, all, doneError(d)
 	}
-	return nil, tag.BadNoComm, doneError(d)
+	return nil, 0, tag.BadNoComm, doneError(d)
 }
 
 // ask sends a request and waits for its Done, at most until ctx ends. An error

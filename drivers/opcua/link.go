@@ -43,6 +43,7 @@ type link struct {
 	o        *Options
 	start    func(context.Context, *slog.Logger, func(context.Context, net.Conn) error) error
 	announce func(Event)
+	report   report // of Read
 
 	ctx   context.Context // of the children: ends with Close
 	stop  context.CancelFunc
@@ -66,6 +67,7 @@ type link struct {
 
 func newLink(cfg drivers.LinkConfig, o *Options, start func(context.Context, *slog.Logger, func(context.Context, net.Conn) error) error) *link {
 	l := &link{LinkConfig: cfg, o: o, start: start, changed: make(chan struct{})}
+	l.report.l = l
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
 }
@@ -226,7 +228,8 @@ func (l *link) serve(ctx context.Context, stream net.Conn) (err error) {
 	if ready.Version != Version {
 		return fmt.Errorf("greet child: it speaks version %d, not %d: the binary was replaced; restart davy", ready.Version, Version)
 	}
-	if err := l.hello(conn); err != nil {
+	greeted, err := l.hello(conn)
+	if err != nil {
 		return err
 	}
 	t := newTalk(l, conn, began.Mono)
@@ -251,11 +254,16 @@ func (l *link) serve(ctx context.Context, stream net.Conn) (err error) {
 		_ = conn.Close()
 		pulse.Wait()
 	}()
-	for {
-		kind, body, err := conn.Read()
-		if err == nil {
+	read := func() (byte, []byte, error) { return conn.Await(Startup) }
+	for first := true; ; first = false {
+		kind, body, err := read()
+		if err == nil && first {
+			t.answered(greeted)
+		}
+		if err == nil && kind != child.Heart {
 			err = t.take(kind, body)
 		}
+		read = conn.Read
 		if err != nil {
 			if t.over() {
 				return errLeft
@@ -280,16 +288,17 @@ func (l *link) latest() uint32 {
 	return l.failed
 }
 
-// hello sends what the child must know. Secrets go this way only.
-func (l *link) hello(conn *child.Conn) error {
+// hello sends what the child must know, and returns when (Mono). Secrets go
+// this way only.
+func (l *link) hello(conn *child.Conn) (int64, error) {
 	h := Hello{Version: Version, Generation: l.generation, Name: l.Name, Target: l.Target, Options: *l.o, Dir: l.Dir, Timeout: l.Timeout}
 	if name := l.o.Login.Secret; name != "" {
 		if l.Secret == nil {
-			return fmt.Errorf("log in: no secrets are kept here: davy secret set %s", name)
+			return 0, fmt.Errorf("log in: no secrets are kept here: davy secret set %s", name)
 		}
 		s, err := l.Secret(name)
 		if err != nil {
-			return fmt.Errorf("log in: %w", err)
+			return 0, fmt.Errorf("log in: %w", err)
 		}
 		switch {
 		case l.o.Login.Kind == Certificate:
@@ -299,12 +308,12 @@ func (l *link) hello(conn *child.Conn) error {
 		default:
 			var ok bool
 			if h.User, h.Password, ok = strings.Cut(s, ":"); !ok {
-				return fmt.Errorf("log in: secret %s is not user:password", name)
+				return 0, fmt.Errorf("log in: secret %s is not user:password", name)
 			}
 		}
 	}
 	h.Now = l.Now()
-	return send(conn, KindHello, h)
+	return h.Now.Mono, send(conn, KindHello, h)
 }
 
 // untrusted tells of a change of the condition.

@@ -14,7 +14,7 @@ import (
 const (
 	Establish = 30 * time.Second // a child that has no session by then: the subscription ends
 	Rebuild   = 10 * time.Second // a session that was lost is not back by then: the same
-	tellMost  = 20               // points of which a minute's log says that they turned bad; more are counted
+	tellMost  = 20               // points of which a minute's log says what became of them; of more it says nothing
 )
 
 // Subscribe emits every sample of the points in the order the server sent them.
@@ -71,7 +71,7 @@ func (l *link) subscribe(ctx context.Context, points []drivers.Point, emit func(
 		if err != nil {
 			return err
 		}
-		s := &subscription{l: l, points: points, emit: emit, first: first, told: make([]told, len(points)), up: session != 0}
+		s := &subscription{l: l, points: points, emit: emit, first: first, report: report{l: l}, up: session != 0}
 		if s.up {
 			establish.Stop()
 		}
@@ -88,17 +88,7 @@ type subscription struct {
 	up     bool
 	ever   bool // a session was up
 	out    []tag.Reading
-	told   []told // by point
-	minute time.Time
-	lines  int // of this minute's log
-	lost   int // samples that the server dropped, not logged yet
-}
-
-// told is what was last said of a point.
-type told struct {
-	status uint32
-	reason Reason
-	bad    bool
+	report
 }
 
 // follow takes notices until there is a reason to doubt.
@@ -163,46 +153,15 @@ func (s *subscription) batch(b *Batch) error {
 	s.out = s.out[:0]
 	for i := range b.Samples {
 		x := &b.Samples[i]
-		n := x.Handle - s.first
-		p := &s.points[n]
+		p := &s.points[x.Handle-s.first]
 		v, q := finish(p, x)
 		s.out = append(s.out, tag.Reading{Tag: p.Tag, Quality: q, Value: v, Source: x.Source, Received: x.Received})
-		if bad := x.Quality.Bad(); bad || s.told[n].bad || x.Overflow {
-			s.tell(p, &s.told[n], x, bad)
-		}
+		s.tell(p, x)
 	}
 	if len(s.out) > 0 {
 		s.emit(s.out)
 	}
 	return nil
-}
-
-// tell logs what became of a point, transitions only, and bounded.
-func (s *subscription) tell(p *drivers.Point, was *told, x *Sample, bad bool) {
-	if time.Since(s.minute) >= time.Minute {
-		s.minute, s.lines = time.Now(), 0
-	}
-	if x.Overflow {
-		if s.lost++; s.lost&(s.lost-1) == 0 { // at 1, 2, 4, 8 …
-			s.l.Log.Warn("opc ua server dropped samples", "link", s.l.Name, "tag", p.Name, "times", s.lost)
-		}
-	}
-	now := told{status: x.Status, reason: x.Reason, bad: bad}
-	if !bad {
-		now = told{}
-	}
-	if *was == now {
-		return
-	}
-	*was = now
-	if s.lines++; s.lines > tellMost {
-		return
-	}
-	if bad {
-		s.l.Log.Warn("opc ua item bad", "link", s.l.Name, "tag", p.Name, "at", p.Address.String(), "status", fmt.Sprintf("%#08x", x.Status), "reason", x.Reason.String())
-	} else {
-		s.l.Log.Info("opc ua item good again", "link", s.l.Name, "tag", p.Name)
-	}
 }
 
 // condition hands an event over.

@@ -92,17 +92,18 @@ func TestSamplesComeInOrder(t *testing.T) {
 			over.Overflow = true
 			p.readings(1, 0, p.sample(h, 1), p.sample(h+2, 2), p.sample(h, 3), p.sample(h, 4))
 			p.readings(1, 0)
-			p.readings(1, 0, over, Sample{Handle: h + 1, Quality: tag.BadConfig, Status: 0x80340000, Reason: NotFound, Received: p.clock.Now()})
+			lost := Sample{Handle: h + 1, Quality: tag.BadConfig, Status: 0x80340000, Reason: NotFound, Received: p.clock.Now()}
+			p.readings(1, 0, over, lost, lost) // said once
 			p.readings(1, 0, p.sample(h+1, 6))
 			p.idle()
 		})
 		f := follow(t, open(t, d, config(&log)), points(t, n), nil)
 		synctest.Wait()
 		f.end(t)
-		if want := []string{"1=1", "3=2", "1=3", "1=4", "1=5", "2!", "2=6"}; !slices.Equal(f.got, want) || !errors.Is(f.err, context.Canceled) {
+		if want := []string{"1=1", "3=2", "1=3", "1=4", "1=5", "2!", "2!", "2=6"}; !slices.Equal(f.got, want) || !errors.Is(f.err, context.Canceled) {
 			t.Errorf("%q, %v", f.got, f.err)
 		}
-		if s := f.l.Stats(); s != (Stats{Children: 1, Sessions: 1, Samples: 7, Overflows: 1}) {
+		if s := f.l.Stats(); s != (Stats{Children: 1, Sessions: 1, Samples: 8, Overflows: 1}) {
 			t.Errorf("%+v", s)
 		}
 		for _, want := range []string{"dropped samples", "item bad", "0x80340000", "no such namespace", "item good again"} {

@@ -23,6 +23,7 @@ type talk struct {
 	began      int64 // Mono: nothing was received before
 
 	mu      sync.Mutex
+	late    int64  // ns by which the child's clock is behind ours, at most
 	session uint32 // the one that is up; 0: none
 	last    uint32 // the newest there was
 	down    error  // why there is none; nil: none was tried yet
@@ -60,6 +61,21 @@ func newTalk(l *link, conn *child.Conn, began int64) *talk {
 		known: map[*request]uint32{}, calls: map[uint32]*call{}, left: make(chan struct{}), ended: make(chan struct{}), batch: &Batch{},
 	}
 	return t
+}
+
+// answered takes the time of the child's first frame after Hello, which was
+// written at greeted: its clock was set between the two.
+func (t *talk) answered(greeted int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.late = t.l.Now().Mono - greeted
+}
+
+// behind is how far the child's clock is behind ours, at most.
+func (t *talk) behind() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.late
 }
 
 // end tells everybody who waits that the child is gone.

@@ -38,7 +38,7 @@ func finish(p *drivers.Point, s *Sample) (tag.Value, tag.Quality) {
 				q = x.Quality
 			}
 		}
-		if v.Kind() == tag.Enum && !q.Bad() && !slices.Contains(p.Codes, n) {
+		if p.Codes != nil && !q.Bad() && !slices.Contains(p.Codes, n) {
 			q = tag.BadConfig
 		}
 	}
@@ -104,7 +104,7 @@ func raw(p *drivers.Point, v tag.Value) (tag.Value, string, error) {
 			n = int64(x)
 		}
 		if k == tag.Enum {
-			if len(p.Codes) > 0 && !slices.Contains(p.Codes, n) {
+			if p.Codes != nil && !slices.Contains(p.Codes, n) {
 				return none("is no code of this point")
 			}
 			return tag.EnumValue(n), "", nil

@@ -45,7 +45,7 @@ var House = []Package{
 	// The agent: what both processes use.
 	{Path: "agent/i18n"},
 	{Path: "agent/clock", Ours: "drivers/tag"},
-	{Path: "agent/supervise"},
+	{Path: "agent/supervise", Ours: "drivers/child"},
 	{Path: "agent/config", Ours: "agent/i18n rules rules/ruletest drivers drivers/tag", Libs: "go.yaml.in/yaml/v4"},
 	{Path: "agent/ring", Side: Bridge, Ours: "rules drivers/tag"},
 

@@ -347,6 +347,7 @@ func TestGoburrowIsCaught(t *testing.T) {
 func TestGoburrowRTUIsCaught(t *testing.T) {
 	t.Parallel()
 	tr := transport{driver: GoburrowRTU{}, framing: RTU, begin: overLine, fields: drivers.Fields{"serial": "19200 8E1", "other_master": "allow"}}
+	tr.late = 4 * timeout // its own timeout begins anew with each read, after a sleep
 	caught(t, tr, LateDuring, drivertest.Wrong)
 }
 

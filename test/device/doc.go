@@ -1,5 +1,7 @@
-// Package device is a Modbus TCP device that misbehaves on purpose, and a
-// checker that knows from outside what it held.
+// Package device is a Modbus device that misbehaves on purpose, and a checker
+// that knows from outside what it held. It speaks Modbus TCP, RTU and ASCII on
+// any stream: connections that it accepts (Serve) or makes (Call, as a 4G unit
+// dials in), a pseudo-terminal (Line). Every station of a line is this device.
 //
 // Every cell is a pair of registers (or, of inputs, likewise): the first holds
 // the cell's own address, the second counts its changes. So the value that a
@@ -14,8 +16,9 @@
 // (holding cells above WriteFrom, coils). Serve blocks and returns when every
 // goroutine of the device has.
 //
-// Goburrow is a driver over goburrow's own client, the reference that the
-// checker must be able to catch.
+// Goburrow and GoburrowRTU are drivers over goburrow's own clients, the
+// references that the checker must be able to catch.
 //
-// Imports: drivers, drivers/tag, drivers/modbus (addresses and types), goburrow's modbus.
+// Imports: drivers, drivers/tag, drivers/modbus (addresses and types),
+// goburrow's modbus, golang.org/x/sys/unix.
 package device

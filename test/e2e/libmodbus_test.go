@@ -13,16 +13,18 @@ import (
 	"davy/drivers"
 	"davy/drivers/modbus"
 	"davy/drivers/tag"
+	"davy/test/rig"
 )
 
-// libmodbus builds the libmodbus device, starts it and returns its target.
-func libmodbus(t *testing.T) string {
+// libmodbus builds the libmodbus device, starts it and returns what it says:
+// its port, or with the path of a serial line that path.
+func libmodbus(t *testing.T, args ...string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "server")
 	if out, err := exec.Command("gcc", "-Wall", "-Werror", "-I/usr/include/modbus", "-o", binary, "libmodbus/server.c", "-lmodbus").CombinedOutput(); err != nil {
 		t.Fatalf("build the libmodbus device (needs gcc and libmodbus-dev): %v\n%s", err, out)
 	}
-	server := exec.Command(binary)
+	server := exec.Command(binary, args...)
 	stdin, err := server.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -44,18 +46,43 @@ func libmodbus(t *testing.T) string {
 	})
 	port, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the libmodbus device does not say its port: %v", err)
+		t.Fatalf("the libmodbus device does not say its port: %v\n%s", err, said.String())
 	}
-	return "127.0.0.1:" + strings.TrimSpace(port)
+	return strings.TrimSpace(port)
 }
 
-// Davy's Modbus driver against a device that nobody here wrote.
+// Davy's Modbus driver against a device that nobody here wrote, on a connection.
 func TestModbusDriverAgainstLibmodbus(t *testing.T) {
+	against(t, modbus.TCP{}, drivers.Settings{Target: "127.0.0.1:" + libmodbus(t)})
+}
+
+// The same on a serial line: two pseudo terminals with the relay between them.
+func TestModbusDriverAgainstLibmodbusOnALine(t *testing.T) {
+	l, err := rig.NewLine(19200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	libmodbus(t, l.Slave)
+	d := modbus.RTU{}
+	settings, err := d.ParseLink(l.Master, drivers.Fields{"serial": "19200 8E1", "other_master": "allow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	against(t, d, settings)
+}
+
+// against reads and writes everything that the device has.
+func against(t *testing.T, driver drivers.Driver, settings drivers.Settings) {
+	t.Helper()
 	start := time.Now()
-	driver := modbus.TCP{}
 	link, err := driver.Open(t.Context(), drivers.LinkConfig{
-		Name: "plc", Settings: drivers.Settings{Target: libmodbus(t)}, Timeout: 2 * time.Second,
-		Now: func() tag.Stamp { return tag.Stamp{Wall: time.Now().UnixNano(), Mono: int64(time.Since(start))} },
+		Name: "plc", Settings: settings, Timeout: 2 * time.Second,
+		Now: func() tag.Stamp { return tag.Stamp{Wall: time.Now().UnixNano(), Mono: int64(time.Since(start)) + 1} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +108,7 @@ func TestModbusDriverAgainstLibmodbus(t *testing.T) {
 	}
 	read := func(points ...drivers.Point) map[tag.Name]tag.Reading {
 		t.Helper()
-		requests, err := driver.Plan(drivers.Settings{}, points)
+		requests, err := driver.Plan(settings, points)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,8 +8,11 @@ package plants
 
 import (
 	"context"
+	"errors"
 	"io/fs"
+	"log/slog"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -21,15 +24,27 @@ import (
 	"davy/cmd/davy-plant/bench"
 	"davy/cmd/davy-plant/logbook"
 	modbusserver "davy/cmd/davy-plant/modbus"
+	opcuaserver "davy/cmd/davy-plant/opcua"
 	"davy/drivers"
 	"davy/drivers/modbus"
+	"davy/drivers/opcua"
+	"davy/drivers/opcua/worker"
 	"davy/drivers/tag"
 	firmware "davy/firmware-configs"
 	"davy/rules"
 	"davy/rules/ruletest"
 )
 
-var set = drivers.Set{"modbus-tcp": modbus.TCP{}}
+var set = drivers.Set{"modbus-tcp": modbus.TCP{}, "opcua": opcua.Driver{Child: child}}
+
+// child runs an OPC UA worker in this process.
+func child(ctx context.Context, _ *slog.Logger, serve func(context.Context, net.Conn) error) error {
+	ours, theirs := net.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- worker.Serve(ctx, theirs, worker.Options{Log: slog.New(slog.DiscardHandler)}) }()
+	err := serve(ctx, ours)
+	return errors.Join(err, ours.Close(), <-done)
+}
 
 // compile compiles a plant's site; anything worse than a warning ends the test.
 func compile(t *testing.T, name string) *config.Plan {
@@ -134,24 +149,40 @@ func TestBenchPlant(t *testing.T) {
 		t.Fatal(err)
 	}
 	plant.Wire(srv)
+	ua, err := opcuaserver.Listen("127.0.0.1:0", plant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plant.WireOPCUA(ua)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	done := make(chan error, 2)
+	done := make(chan error, 3)
 	go func() { done <- srv.Run(ctx) }()
+	go func() { done <- ua.Run(ctx) }()
 	go func() { done <- plant.Run(ctx) }()
 	defer func() {
 		cancel()
-		for range 2 {
+		for range 3 {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
 		}
 	}()
 	seen := map[tag.Name]tag.Reading{}
+	dir := t.TempDir()
 	read := func() {
 		for _, l := range plan.Links {
-			link, err := set[l.Driver].Open(ctx, drivers.LinkConfig{Name: l.Name, Settings: drivers.Settings{Target: srv.Addr()}, Timeout: 5 * time.Second, Now: clock.Now})
+			settings := drivers.Settings{Target: srv.Addr()}
+			if l.Driver == "opcua" {
+				if settings, err = set[l.Driver].ParseLink(ua.URL(), drivers.Fields{"security": "none"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			link, err := set[l.Driver].Open(ctx, drivers.LinkConfig{Name: l.Name, Settings: settings, Timeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler), Now: clock.Now, Dir: dir})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if len(l.Subscribe) > 0 {
+				subscribe(t, ctx, link, l.Subscribe, seen)
 			}
 			for _, s := range l.Scans {
 				got, err := link.Read(ctx, s.Request, nil)
@@ -210,4 +241,29 @@ func TestBenchPlant(t *testing.T) {
 	}
 	near("fan1.state", 1, 0)
 	near("siren1.state", 1, 0)
+}
+
+// subscribe waits until every point was told, good.
+func subscribe(t *testing.T, ctx context.Context, link drivers.Link, points []drivers.Point, seen map[tag.Name]tag.Reading) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	names := map[tag.ID]tag.Name{}
+	for _, p := range points {
+		names[p.Tag] = p.Name
+	}
+	err := link.(drivers.Subscriber).Subscribe(ctx, points, func(rs []tag.Reading) {
+		for _, r := range rs {
+			if name, waits := names[r.Tag]; waits && r.Quality.Good() {
+				seen[name] = r
+				delete(names, r.Tag)
+			}
+		}
+		if len(names) == 0 {
+			cancel()
+		}
+	})
+	if len(names) > 0 {
+		t.Fatalf("not told of %v: %v", names, err)
+	}
 }

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const Gateway = "JY-0231-GW1"
 // What firmware-configs/plants/bench says where a test puts its own.
 const (
 	sitePlant  = "127.0.0.1:5020"
+	siteOPCUA  = "opc.tcp://127.0.0.1:4840"
 	siteBroker = "tcp://127.0.0.1:1883"
 	siteKey    = "receiver.pub"
 )
@@ -34,6 +36,8 @@ type Bench struct {
 	Davy     *Proc
 
 	PlantAddr string // Modbus TCP
+	PlantUA   string // OPC UA: "opc.tcp://127.0.0.1:4840"
+	PlantRTU  string // a device file, where StartPlant was given --rtu
 	Control   string // of the plant
 	Broker    string // host:port that receiver and agent use; see Uplink
 	Uplink    string // host:port in the agent's site; a proxy before Broker, say
@@ -54,18 +58,15 @@ func (b *Bench) Site() string { return b.Path("site") }
 
 // StartPlant starts the bench plant and waits until it answers.
 func (b *Bench) StartPlant(args ...string) (err error) {
-	args = append([]string{"run", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--log", b.PlantLog()}, args...)
+	args = append([]string{"run", "--listen", "127.0.0.1:0", "--opcua", "127.0.0.1:0", "--control", "127.0.0.1:0", "--log", b.PlantLog()}, args...)
 	if b.Plant, err = b.Start("davy-plant", args...); err != nil {
 		return err
 	}
-	var ready struct{ Modbus, Listen, Control string }
+	var ready struct{ Modbus, OPCUA, RTU, Control string }
 	if err := b.Plant.Ready(&ready); err != nil {
 		return err
 	}
-	b.PlantAddr, b.Control = ready.Modbus, ready.Control
-	if b.PlantAddr == "" {
-		b.PlantAddr = ready.Listen
-	}
+	b.PlantAddr, b.PlantUA, b.PlantRTU, b.Control = ready.Modbus, ready.OPCUA, ready.RTU, ready.Control
 	return nil
 }
 
@@ -113,7 +114,7 @@ func (b *Bench) WriteSite(edit func(name, text string) string) error {
 	if uplink == "" {
 		uplink = b.Broker
 	}
-	put := strings.NewReplacer(sitePlant, b.PlantAddr, siteBroker, "tcp://"+uplink)
+	put := strings.NewReplacer(siteOPCUA, cmp.Or(b.PlantUA, siteOPCUA), sitePlant, b.PlantAddr, siteBroker, "tcp://"+uplink)
 	err = fs.WalkDir(sub, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -23,8 +23,8 @@ import (
 	"davy/agent/output"
 	"davy/agent/ring"
 	"davy/agent/scan"
-	"davy/agent/supervise"
 	"davy/drivers"
+	"davy/drivers/child"
 	"davy/drivers/sim"
 	"davy/drivers/tag"
 	"davy/rules"
@@ -382,7 +382,7 @@ const slowKeeper = "DAVY_SIM_KEEPER"
 
 func TestMain(m *testing.M) {
 	if disk, err := time.ParseDuration(os.Getenv(slowKeeper)); err == nil && len(os.Args) == 2 && os.Args[1] == "keep" {
-		conn, err := supervise.Parent()
+		conn, err := child.Parent()
 		if err == nil {
 			_, err = io.Copy(io.Discard, conn) // until the decider hangs up
 		}

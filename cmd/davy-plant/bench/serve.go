@@ -108,6 +108,9 @@ func (b *Bench) Serve(r modbus.Request) modbus.Reply {
 	for _, w := range r.Words {
 		note.Values = append(note.Values, int(w))
 	}
+	if r.Function == modbus.ReadWrite {
+		note.Address = ptr(r.Into)
+	}
 	var rep modbus.Reply
 	switch {
 	case u == nil:

@@ -168,9 +168,9 @@ func TestLineFaults(t *testing.T) {
 
 // The faults that only connections have, and RTU on one.
 func TestConnectionFaults(t *testing.T) {
-	var rep Reply
+	var halfOpen atomic.Bool
 	m := &memory{
-		reply:  func(Request) (Reply, bool) { rep.Words = []uint16{7}; return rep, true },
+		reply:  func(Request) (Reply, bool) { return Reply{Words: []uint16{7}, HalfOpen: halfOpen.Load()}, true },
 		opened: make(chan uint64, 100), closed: make(chan uint64, 100),
 	}
 	s, err := ListenAs(RTU, "127.0.0.1:0", m, now)
@@ -203,9 +203,9 @@ func TestConnectionFaults(t *testing.T) {
 	f(sound, true)
 	s.Deaf(false)
 	f(dial(t, s), true)
-	rep.HalfOpen = true
+	halfOpen.Store(true)
 	f(sound, false)
-	rep.HalfOpen = false
+	halfOpen.Store(false)
 	f(sound, false)
 	f(dial(t, s), true)
 	cancel()

@@ -376,6 +376,11 @@ func (b *Batch) table(c *chain, number uint64, t *wire.Table) error {
 		if err != nil {
 			return err
 		}
+		for _, n := range g.Names {
+			if _, err := b.exec(`INSERT OR IGNORE INTO name VALUES (?, ?, ?, ?, ?)`, c.id, int64(number), int64(g.ID), n.Code, n.Text); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -228,6 +228,7 @@ type Event struct {
 	Number uint64
 	Seq    int64 // receive number
 	Tag    *wire.TableTag
+	Name   string // of the value, where that table has one for it
 }
 
 // Events calls f for the events of a gateway in the order of their names:
@@ -270,6 +271,9 @@ func (s *Store) Events(ctx context.Context, gateway string, kinds []uint32, f fu
 					return fmt.Errorf("events %s: %w", gateway, err)
 				}
 			}
+			if err := s.name(ctx, c.id, e); err != nil {
+				return fmt.Errorf("events %s: %w", gateway, err)
+			}
 			if err := f(e); err != nil {
 				return err
 			}
@@ -290,4 +294,32 @@ func (s *Store) tag(ctx context.Context, chain int64, number uint64, id tag.ID) 
 	}
 	t.Kind = tag.Kind(kind)
 	return t, err
+}
+
+// name looks up what the value of e is called: by its tag, and the value of a
+// write by the tag that reads the output's own register, "<output>.state".
+func (s *Store) name(ctx context.Context, chain int64, e *Event) error {
+	if !s.named {
+		return nil
+	}
+	switch e.Value.Kind() {
+	case tag.Bool, tag.Int, tag.Enum, tag.Text:
+	default:
+		return nil
+	}
+	id := int64(0)
+	switch {
+	case e.Tag != nil:
+		id = int64(e.Tag.ID)
+	case e.Output == "":
+		return nil
+	}
+	err := s.db.QueryRowContext(ctx, `SELECT text FROM name JOIN tag ON tag.chain = name.chain AND tag.number = name.number AND tag.id = name.tag
+		WHERE name.chain = ? AND name.number = (SELECT max(number) FROM tag WHERE chain = ? AND number <= ?)
+		AND name.code = ? AND CASE WHEN ? > 0 THEN tag.id = ? ELSE tag.name = ? END LIMIT 1`,
+		chain, chain, int64(e.Number), e.Value.Int(), id, id, e.Output+".state").Scan(&e.Name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
 }

@@ -88,6 +88,10 @@ CREATE TABLE IF NOT EXISTS tag (
   kind INTEGER NOT NULL, ranged INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, zh TEXT NOT NULL, en TEXT NOT NULL,
   PRIMARY KEY (chain, number, id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS name (
+  chain INTEGER NOT NULL, number INTEGER NOT NULL, tag INTEGER NOT NULL, code INTEGER NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY (chain, number, tag, code)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epoch (
   gateway TEXT NOT NULL, epoch BLOB NOT NULL, parent BLOB NOT NULL, wall INTEGER NOT NULL, version TEXT NOT NULL, boot TEXT NOT NULL,
   unwatched INTEGER NOT NULL, clean INTEGER NOT NULL, may_have_lost INTEGER NOT NULL, plan BLOB NOT NULL, PRIMARY KEY (gateway, epoch)
@@ -119,6 +123,7 @@ type Store struct {
 	id     string
 	chains map[chainName]*chain // as committed, and as the open batch has them
 	seq    int64                // last receive number given
+	named  bool                 // it has the table of the names of values: one that an older receiver made has none before the next run
 }
 
 // Open opens the database in dir for a receiver: it makes what is missing and
@@ -187,6 +192,9 @@ func (s *Store) connect(path string, create bool) error {
 		return fmt.Errorf("format %s is not known to this version", format)
 	}
 	if err := db.QueryRow(`SELECT value FROM meta WHERE key = 'store'`).Scan(&s.id); err != nil {
+		return err
+	}
+	if err := db.QueryRow(`SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'name'`).Scan(&s.named); err != nil {
 		return err
 	}
 	return db.QueryRow(`SELECT coalesce(max(seq + count), 1) - 1 FROM block WHERE id > (SELECT coalesce(max(id), 0) FROM block) - 16`).Scan(&s.seq)

@@ -1016,6 +1016,7 @@ type Tag struct {
 	High          float64                `protobuf:"fixed64,7,opt,name=high,proto3" json:"high,omitempty"`
 	TextZh        string                 `protobuf:"bytes,8,opt,name=text_zh,json=textZh,proto3" json:"text_zh,omitempty"`
 	TextEn        string                 `protobuf:"bytes,9,opt,name=text_en,json=textEn,proto3" json:"text_en,omitempty"`
+	Names         []*Name                `protobuf:"bytes,10,rep,name=names,proto3" json:"names,omitempty"` // of the codes of an enumeration or a bool, of the texts of a text tag
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1113,6 +1114,67 @@ func (x *Tag) GetTextEn() string {
 	return ""
 }
 
+func (x *Tag) GetNames() []*Name {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// Name is what one code of a tag is called: 0 and 1 of a bool, the code of an
+// enumeration, the number that a text has as a value.
+type Name struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          int64                  `protobuf:"zigzag64,1,opt,name=code,proto3" json:"code,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"` // at most 200 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Name) Reset() {
+	*x = Name{}
+	mi := &file_davy_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Name) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Name) ProtoMessage() {}
+
+func (x *Name) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Name.ProtoReflect.Descriptor instead.
+func (*Name) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Name) GetCode() int64 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Name) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // ReadingBody: columns, one entry per record; each column is packed.
 type ReadingBody struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1129,7 +1191,7 @@ type ReadingBody struct {
 
 func (x *ReadingBody) Reset() {
 	*x = ReadingBody{}
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1203,7 @@ func (x *ReadingBody) String() string {
 func (*ReadingBody) ProtoMessage() {}
 
 func (x *ReadingBody) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1216,7 @@ func (x *ReadingBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadingBody.ProtoReflect.Descriptor instead.
 func (*ReadingBody) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{12}
+	return file_davy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadingBody) GetTags() []uint32 {
@@ -1223,7 +1285,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1297,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1310,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{13}
+	return file_davy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Receipt) GetVersion() uint32 {
@@ -1319,7 +1381,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1393,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1406,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{14}
+	return file_davy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Refused) GetStream() string {
@@ -1470,7 +1532,7 @@ const file_davy_proto_rawDesc = "" +
 	"root_after\x18\t \x01(\fR\trootAfter\"=\n" +
 	"\x05Table\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\fR\x04plan\x12 \n" +
-	"\x04tags\x18\x02 \x03(\v2\f.davy.v1.TagR\x04tags\"\xc1\x01\n" +
+	"\x04tags\x18\x02 \x03(\v2\f.davy.v1.TagR\x04tags\"\xe6\x01\n" +
 	"\x03Tag\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1480,7 +1542,12 @@ const file_davy_proto_rawDesc = "" +
 	"\x03low\x18\x06 \x01(\x01R\x03low\x12\x12\n" +
 	"\x04high\x18\a \x01(\x01R\x04high\x12\x17\n" +
 	"\atext_zh\x18\b \x01(\tR\x06textZh\x12\x17\n" +
-	"\atext_en\x18\t \x01(\tR\x06textEn\"\xa3\x01\n" +
+	"\atext_en\x18\t \x01(\tR\x06textEn\x12#\n" +
+	"\x05names\x18\n" +
+	" \x03(\v2\r.davy.v1.NameR\x05names\".\n" +
+	"\x04Name\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x12R\x04code\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xa3\x01\n" +
 	"\vReadingBody\x12\x12\n" +
 	"\x04tags\x18\x01 \x03(\rR\x04tags\x12\x12\n" +
 	"\x04wall\x18\x02 \x03(\x12R\x04wall\x12\x12\n" +
@@ -1516,7 +1583,7 @@ func file_davy_proto_rawDescGZIP() []byte {
 	return file_davy_proto_rawDescData
 }
 
-var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_davy_proto_goTypes = []any{
 	(*Signed)(nil),      // 0: davy.v1.Signed
 	(*Envelope)(nil),    // 1: davy.v1.Envelope
@@ -1530,9 +1597,10 @@ var file_davy_proto_goTypes = []any{
 	(*Gap)(nil),         // 9: davy.v1.Gap
 	(*Table)(nil),       // 10: davy.v1.Table
 	(*Tag)(nil),         // 11: davy.v1.Tag
-	(*ReadingBody)(nil), // 12: davy.v1.ReadingBody
-	(*Receipt)(nil),     // 13: davy.v1.Receipt
-	(*Refused)(nil),     // 14: davy.v1.Refused
+	(*Name)(nil),        // 12: davy.v1.Name
+	(*ReadingBody)(nil), // 13: davy.v1.ReadingBody
+	(*Receipt)(nil),     // 14: davy.v1.Receipt
+	(*Refused)(nil),     // 15: davy.v1.Refused
 }
 var file_davy_proto_depIdxs = []int32{
 	3,  // 0: davy.v1.Envelope.blocks:type_name -> davy.v1.Block
@@ -1546,13 +1614,14 @@ var file_davy_proto_depIdxs = []int32{
 	6,  // 8: davy.v1.Vote.value:type_name -> davy.v1.Value
 	2,  // 9: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
 	11, // 10: davy.v1.Table.tags:type_name -> davy.v1.Tag
-	2,  // 11: davy.v1.Receipt.upto:type_name -> davy.v1.Head
-	14, // 12: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 11: davy.v1.Tag.names:type_name -> davy.v1.Name
+	2,  // 12: davy.v1.Receipt.upto:type_name -> davy.v1.Head
+	15, // 13: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_davy_proto_init() }
@@ -1566,7 +1635,7 @@ func file_davy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_davy_proto_rawDesc), len(file_davy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -71,6 +71,13 @@ func raw(t *rapid.T, what string) []byte {
 	return nil
 }
 
+func codes(t *rapid.T) (out []wire.Name) {
+	for range rapid.IntRange(0, 3).Draw(t, "names") {
+		out = append(out, wire.Name{Code: rapid.Int64().Draw(t, "code"), Text: texts.Draw(t, "text")})
+	}
+	return out
+}
+
 func event(t *rapid.T) wire.Event {
 	e := wire.Event{
 		Kind: rapid.Uint32().Draw(t, "kind"), At: stamp(t), Rule: texts.Draw(t, "rule"), Occurrence: rapid.Uint64().Draw(t, "occurrence"),
@@ -103,7 +110,7 @@ func event(t *rapid.T) wire.Event {
 			e.Table.Tags = append(e.Table.Tags, wire.TableTag{
 				ID: tag.ID(rapid.Uint32().Draw(t, "id")), Name: texts.Draw(t, "name"), Unit: texts.Draw(t, "unit"),
 				Kind: tag.Kind(rapid.IntRange(0, 6).Draw(t, "tk")), Ranged: rapid.Bool().Draw(t, "ranged"), Low: rapid.Float64().Draw(t, "low"),
-				High: rapid.Float64().Draw(t, "high"), TextZh: texts.Draw(t, "zh"), TextEn: texts.Draw(t, "en"),
+				High: rapid.Float64().Draw(t, "high"), TextZh: texts.Draw(t, "zh"), TextEn: texts.Draw(t, "en"), Names: codes(t),
 			})
 		}
 	}

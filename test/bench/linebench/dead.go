@@ -114,7 +114,7 @@ func (p *polled) rounds(count int) (n int64) {
 func site(path string, count int, period time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `davy: 1
-gateway: {id: BENCH-1, name: {zh: 串行线, en: Line}, time_zone: UTC}
+gateway: {id: BENCH-1, name: {zh: RS-485, en: RS-485}, time_zone: UTC}
 links:
   line: {modbus-rtu: %s, serial: %d 8E1, other_master: allow, timeout: %v}
 devices:

@@ -12,8 +12,8 @@ import (
 
 	"davy/agent"
 	"davy/agent/keep"
-	"davy/agent/supervise"
 	"davy/drivers"
+	"davy/drivers/child"
 	firmware "davy/firmware-configs"
 	"davy/test/device"
 )
@@ -30,7 +30,7 @@ func run(what, state string) error {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	if what == "keep" {
 		signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
-		conn, err := supervise.Parent()
+		conn, err := child.Parent()
 		if err != nil {
 			return err
 		}

@@ -56,6 +56,7 @@ func TestServer(t *testing.T) {
 	run("logins", func(t *testing.T) { logins(t, s, id, user) })
 	run("writes", func(t *testing.T) { writes(t, s) })
 	run("polling", func(t *testing.T) { polling(t, s) })
+	run("browse", func(t *testing.T) { browse(t, s, id) })
 	run("reconnects", func(t *testing.T) { reconnects(t, s, id) })
 	run("order and queue", func(t *testing.T) { order(t, s) })
 	run("2000 items encrypted", func(t *testing.T) { many(t, s, id) })
@@ -215,6 +216,32 @@ func polling(t *testing.T, s *server) {
 	}
 	if got := c.latest[bad]; !got.Quality.Bad() || got.Status != 0x808C0000 {
 		t.Errorf("Bad is %+v", got)
+	}
+}
+
+// What davy browse shows.
+func browse(t *testing.T, s *server, id *identity) {
+	got, err := worker.Ask(t.Context(), s.target(), 3*time.Second)
+	if err != nil || len(got.Offers) != 7 || got.ApplicationURI != serverURI || got.Certificate == nil || got.Certificate.SHA256 != worker.Fingerprint(id.der) || got.Certificate.URI != serverURI || got.Certificate.Bits != 2048 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	c := newClient(t, s.target()).secure("Basic256Sha256", opcua.ModeSignAndEncrypt, id)
+	c.hello.Now = now()
+	found, more, err := worker.Walk(t.Context(), c.hello, c.o, 2100)
+	if err != nil || more || len(found) < 2010 {
+		t.Fatalf("%d found, more %v, %v", len(found), more, err)
+	}
+	types := map[string]string{}
+	for _, f := range found {
+		types[f.Address.String()] = f.Type
+	}
+	for at, want := range map[string]string{"Double": "float64", "Float": "float32", "Bool": "bool", "Int16": "int", "Text": "text"} {
+		if got := types["nsu=urn:test:plant;s="+at]; got != want {
+			t.Errorf("%s is %q, want %q", at, got, want)
+		}
+	}
+	if found, more, err = worker.Walk(t.Context(), c.hello, c.o, 10); err != nil || !more || len(found) != 10 {
+		t.Errorf("%d found of 10, more %v, %v", len(found), more, err)
 	}
 }
 
