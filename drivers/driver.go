@@ -26,6 +26,9 @@ import (
 // write it, both ways where there are two ("holding 10 (ref 40011)").
 type Address interface{ String() string }
 
+// Warner is an address that is accepted with a word of advice; nil: none.
+type Warner interface{ Warn() *Hint }
+
 // Type is the parsed form of a point's `type:`; Kind is what readings will hold.
 type Type struct {
 	Kind  tag.Kind
@@ -211,7 +214,8 @@ type Link interface {
 }
 
 // Batcher is a link that can have several requests under way at once. Window
-// is how many it takes now: 1 until it has found out that its device can.
+// is how many it takes now: 1 where it may not, 2 while it finds out whether its
+// device can.
 // ReadAll is Read for each of reqs; each is called for every one once, in any
 // order, from within ReadAll, with readings that live until each returns.
 type Batcher interface {
@@ -239,6 +243,13 @@ func (l *Later) Unwrap() error { return l.Why }
 type Subscriber interface {
 	Link
 	Subscribe(ctx context.Context, points []Point, emit func([]tag.Reading)) error
+}
+
+// Duplex is a Subscriber whose Write may be called from another goroutine while
+// Subscribe runs: one connection serves both.
+type Duplex interface {
+	Subscriber
+	Duplex()
 }
 
 // Pusher is a driver some of whose links are Subscribers: their points are

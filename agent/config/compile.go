@@ -125,6 +125,21 @@ func (c *compiler) driverBad(n *node, code string, err error) {
 	c.bad(n, code, "", "text", n.text, "cause", err.Error())
 }
 
+// advised passes on what a driver has to say of an address that it accepts.
+func (c *compiler) advised(n *node, a drivers.Address) {
+	w, ok := a.(drivers.Warner)
+	if !ok {
+		return
+	}
+	if h := w.Warn(); h != nil {
+		args := []any{}
+		for _, k := range sortedKeys(h.Args) {
+			args = append(args, k, h.Args[k])
+		}
+		c.warn(n, h.Code, h.Hint, args...)
+	}
+}
+
 // paper returns a file of the bundle as nodes, read once.
 func (c *compiler) paper(name string) *paper {
 	if p, ok := c.papers[name]; ok {

@@ -142,6 +142,7 @@ func (c *compiler) address(d *device, f fields, info *tagInfo, t *Tag, pt *drive
 		c.driverBad(f.get("at"), "bad-address", err)
 		return
 	}
+	c.advised(f.get("at"), a)
 	whole := typ
 	if n := f.get("order"); n != nil { // the byte order, where it is not in type
 		order, ok := c.plain(n)

@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,7 +151,8 @@ func (w *Worker) open(ctx context.Context) (drivers.Link, error) {
 }
 
 // subscribe runs a link whose device speaks by itself. What is to be written
-// goes over a second link of its own, so that neither waits for the other.
+// goes over the same link where it serves both (drivers.Duplex), else over a second
+// one of its own, so that neither waits for the other.
 func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []tag.Reading) error {
 	s, ok := link.(drivers.Subscriber)
 	if !ok {
@@ -162,8 +164,9 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	defer stop()
+	beside, _ := link.(drivers.Duplex)
 	writing.Go(func() {
-		if err := w.write(worker, ctx, free); err != nil && ctx.Err() == nil {
+		if err := w.write(worker, ctx, beside, free); err != nil && ctx.Err() == nil {
 			w.Log.Error("link for writing ended", "link", w.Link.Name, "err", err)
 			stop() // the whole link is begun again
 		}
@@ -178,7 +181,9 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 		case <-ctx.Done():
 			return
 		}
-		w.answered(-1, nil, 0)
+		if slices.ContainsFunc(rs, func(r tag.Reading) bool { return r.Quality != tag.BadNoComm }) {
+			w.answered(-1, nil, 0) // that nobody answers is no answer
+		}
 		_ = w.hand(ctx, append(buf[:0], rs...), free) // ends with ctx, as Subscribe does
 	})
 	if err == nil {
@@ -199,16 +204,20 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 // write opens the link on which outputs and keep-alives of a subscribing link
 // are written, and serves it until ctx ends. Where the worker goes on then, the
 // outputs stay as they are: a subscription in doubt is no stop.
-func (w *Worker) write(worker, ctx context.Context, free chan []tag.Reading) error {
+func (w *Worker) write(worker, ctx context.Context, beside drivers.Duplex, free chan []tag.Reading) error {
 	if w.Lane.Empty() && len(w.Link.KeepAlive) == 0 {
 		return nil
 	}
-	link, err := w.open(ctx)
-	if err != nil {
-		return err
+	var link drivers.Link = beside
+	if beside == nil {
+		own, err := w.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer own.Close()
+		link = own
 	}
-	defer link.Close()
-	err = w.poll(ctx, link, free)
+	err := w.poll(ctx, link, free)
 	if worker.Err() != nil {
 		w.Lane.Stop(context.WithoutCancel(ctx), link)
 	}

@@ -15,6 +15,7 @@ import (
 	"davy/drivers"
 	"davy/drivers/gpio"
 	"davy/drivers/modbus"
+	"davy/drivers/modbus/serial"
 	"davy/drivers/opcua"
 	"davy/drivers/sim"
 	firmware "davy/firmware-configs"
@@ -26,9 +27,10 @@ const defaultState = "/var/lib/davy"
 // driverSet is every protocol that this binary speaks. A process that opens
 // links makes it once: the drivers of a machine's own lines share what they hold.
 func driverSet() drivers.Set {
+	lines, hub := &serial.Lines{}, &modbus.Hub{}
 	return drivers.Set{
-		"modbus-tcp": modbus.TCP{}, "modbus-rtu": modbus.RTU{}, "modbus-ascii": modbus.ASCII{},
-		"opcua": opcua.Driver{}, "gpio": gpio.New(), "sim": &sim.Driver{},
+		"modbus-tcp": modbus.TCP{Hub: hub}, "modbus-rtu": modbus.RTU{Lines: lines, Hub: hub}, "modbus-ascii": modbus.ASCII{Lines: lines, Hub: hub},
+		"opcua": opcua.Driver{}, "gpio": gpio.New(), "ads1115": gpio.NewAnalogue(), "sim": &sim.Driver{},
 	}
 }
 

@@ -41,8 +41,15 @@ func (rtu) next(b *inbox, want *expected, loose bool) ([]byte, bool) {
 	for {
 		// The answer, wherever it begins.
 		if want.function != 0 {
-			if body, ok := b.own(want); ok {
-				return body, true
+			for _, exact := range [...]bool{true, false} {
+				body, pending := b.own(want, exact)
+				if body != nil {
+					return body, true
+				}
+				if pending {
+					b.trim(want)
+					return nil, false
+				}
 			}
 		}
 		if b.start < 0 || b.start >= b.w {
@@ -66,26 +73,34 @@ func (rtu) next(b *inbox, want *expected, loose bool) ([]byte, bool) {
 	}
 }
 
-// own finds a frame of the station and function that are waited for, of
-// whatever length: the caller judges it.
-func (b *inbox) own(want *expected) ([]byte, bool) {
+// own finds a frame of the station and function that are waited for: exact of
+// the right length, else of another or a refusal; the caller judges it. While
+// what may be the right one is not complete (pending) nothing else is looked for,
+// because all else could be a part of its data. That delays no answer: what
+// begins like the right one before it is complete, and found wrong, before it.
+func (b *inbox) own(want *expected, exact bool) (body []byte, pending bool) {
 	for at := b.r; at < b.w; at++ {
 		rest := b.buf[at:b.w]
-		if rest[0] != want.station || len(rest) > 1 && rest[1]&^0x80 != want.function {
+		if rest[0] != want.station || len(rest) < 3 || rest[1]&^0x80 != want.function {
 			continue
 		}
 		n := answerBody(rest)
-		if n == 0 || n+crcSize > len(rest) {
+		right := rest[1] == want.function && (want.size == 0 || n == int(want.size)+1)
+		if n == 0 || right != exact {
+			continue
+		}
+		if n+crcSize > len(rest) {
+			pending = pending || exact
 			continue
 		}
 		if crc(rest[:n+crcSize]) != 0 {
-			b.garbled = b.garbled || n == int(want.size)+1 || n == refusalBody
+			b.garbled = b.garbled || right || n == refusalBody
 			continue
 		}
 		b.skip(at + n + crcSize)
-		return rest[:n], true
+		return rest[:n], false
 	}
-	return nil, false
+	return nil, pending
 }
 
 // trim drops what no frame can begin with any more.

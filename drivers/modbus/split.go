@@ -51,10 +51,11 @@ func (l *link) Read(ctx context.Context, req drivers.Request, dst []tag.Reading)
 	l.limit(ctx)
 	base := len(dst)
 	now := l.now()
-	for i := range r.points {
-		dst = append(dst, tag.Reading{Tag: r.points[i].Tag, Quality: tag.BadNoComm, Received: now})
-	}
+	dst = slices.Grow(dst, len(r.cells))[:base+len(r.cells)]
 	out := dst[base:]
+	for i := range r.cells {
+		out[i] = tag.Reading{Tag: r.cells[i].tag, Quality: tag.BadNoComm, Received: now}
+	}
 	s := l.splits[r]
 	if s == nil {
 		err := l.ask(ctx, r, &r.whole, out)

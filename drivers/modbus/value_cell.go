@@ -22,6 +22,8 @@ type cell struct {
 	state      int // register or bit; -1: none
 	bytes      int // of one address
 	plain      plain
+	ranged     bool   // the instrument has a range
+	tag        tag.ID // of the point: a point is large, and is not looked at without need
 }
 
 // plain are the values that are read without a detour.
@@ -36,7 +38,7 @@ const (
 
 func newCell(u *unitOptions, p *drivers.Point) cell {
 	a := p.Address.(Address)
-	c := cell{table: a.Table, at: int(a.Number), size: u.size(a.Table, p.Type), decimals: -1, state: -1, bytes: u.registerBytes()}
+	c := cell{tag: p.Tag, ranged: p.Ranged, table: a.Table, at: int(a.Number), size: u.size(a.Table, p.Type), decimals: -1, state: -1, bytes: u.registerBytes()}
 	c.first, c.end = c.at, c.at+c.size
 	if p.Decimals != nil {
 		c.decimals = int(p.Decimals.(Address).Number)
@@ -75,10 +77,15 @@ func (c *cell) read(p *drivers.Point, data []byte, first int) (v tag.Value, q ta
 	}
 	raw := data[(c.at-first)*c.bytes:]
 	switch c.plain {
-	case plainUint16:
-		return ranged(p, tag.IntValue(int64(binary.BigEndian.Uint16(raw))))
-	case plainInt16:
-		return ranged(p, tag.IntValue(int64(int16(binary.BigEndian.Uint16(raw)))))
+	case plainUint16, plainInt16:
+		n := int64(binary.BigEndian.Uint16(raw))
+		if c.plain == plainInt16 {
+			n = int64(int16(n))
+		}
+		if v = tag.IntValue(n); c.ranged {
+			return ranged(p, v)
+		}
+		return v, tag.GoodQuality
 	case plainFloat:
 		f, ok := tag.Float32Value(math.Float32frombits(binary.BigEndian.Uint32(raw)))
 		if !ok {

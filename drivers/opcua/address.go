@@ -80,9 +80,6 @@ func (a Address) String() string {
 	return s
 }
 
-// Warner is an address that is accepted with a word of advice.
-type Warner interface{ Warn() *drivers.Hint }
-
 // Warn says that a namespace is written by its index, which another server,
 // or this one after a change, gives to another namespace; nil where all is well.
 func (a Address) Warn() *drivers.Hint {

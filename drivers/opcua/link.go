@@ -42,7 +42,7 @@ type link struct {
 	drivers.LinkConfig
 	o        *Options
 	start    func(context.Context, *slog.Logger, func(context.Context, net.Conn) error) error
-	announce func(Event)
+	announce func(drivers.Event)
 	report   report // of Read
 
 	ctx   context.Context // of the children: ends with Close
@@ -77,8 +77,11 @@ func (l *link) Stats() Stats {
 	return Stats{l.children.Load(), l.sessions.Load(), l.samples.Load(), l.overflows.Load(), l.refused.Load()}
 }
 
+// Duplex says that Write may be called while Subscribe runs.
+func (l *link) Duplex() {}
+
 // Announce implements Announcer.
-func (l *link) Announce(f func(Event)) { l.announce = f }
+func (l *link) Announce(f func(drivers.Event)) { l.announce = f }
 
 // Close ends the child, which closes its session, and waits for it: at most
 // Grace and what the kernel needs.

@@ -165,31 +165,6 @@ type Condition struct {
 	Refreshed  bool // not a change: part of a refresh
 }
 
-// Event is a condition as the agent takes it.
-// It is meant for package drivers: what a device says happened, at its time.
-type Event struct {
-	Tag      tag.ID // the point "conditions of …"
-	Received tag.Stamp
-	Time     int64 // what the source says, ns since 1970, 0 if absent: data
-	ID       string
-	Source   string
-	Name     string
-	Message  string
-	Severity uint16 // 1 to 1000; 0 if absent
-	// States as OPC UA part 9 has them.
-	Active, Acked, Confirmed, Enabled, Retain, Suppressed bool
-	Refreshed                                             bool // it stands; it did not happen now
-}
-
-// Announcer is a Subscriber whose device tells of events beside its readings.
-// Announce is called once, before Subscribe; f is called from the goroutine that
-// called Subscribe, in the order the events came, before the reading of the
-// point that they change.
-type Announcer interface {
-	drivers.Subscriber
-	Announce(f func(Event))
-}
-
 // Reason says why a child calls a sample bad (or good) beside its status code.
 type Reason uint8
 

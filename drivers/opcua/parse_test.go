@@ -62,7 +62,7 @@ func TestANamespaceByIndexIsWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h := a.(Warner).Warn(); (h != nil) != want {
+		if h := a.(drivers.Warner).Warn(); (h != nil) != want {
 			t.Errorf("%s: %v", text, h)
 		}
 	}

@@ -173,7 +173,7 @@ func (s *subscription) condition(c *Condition) error {
 	if s.l.announce == nil {
 		return nil
 	}
-	s.l.announce(Event{
+	s.l.announce(drivers.Event{
 		Tag: s.points[n].Tag, Received: c.Received, Time: c.Time,
 		ID: clip(c.ID), Source: clip(c.Source), Name: clip(c.Name), Message: clip(c.Message), Severity: min(c.Severity, 1000),
 		Active: c.Active, Acked: c.Acked, Confirmed: c.Confirmed, Enabled: c.Enabled, Retain: c.Retain, Suppressed: c.Suppressed,

@@ -328,11 +328,11 @@ func TestEvents(t *testing.T) {
 			p.idle()
 		})
 		l := open(t, d, config(nil))
-		var events []Event
+		var events []drivers.Event
 		var order []int
 		batches := 0
-		var a Announcer = l
-		a.Announce(func(e Event) { events = append(events, e); order = append(order, batches) })
+		var a drivers.Announcer = l
+		a.Announce(func(e drivers.Event) { events = append(events, e); order = append(order, batches) })
 		f := follow(t, l, ps, func() { batches++ })
 		synctest.Wait()
 		f.end(t)

@@ -19,6 +19,7 @@ import (
 	"davy/test/bench/figure"
 	"davy/test/bench/gapbench"
 	"davy/test/bench/modbusbench"
+	"davy/test/bench/planbench"
 	"davy/test/bench/pollbench"
 	"davy/test/bench/reactbench"
 	"davy/test/bench/rulesbench"
@@ -33,6 +34,7 @@ type group struct {
 
 var groups = []group{
 	{"rules", rulesbench.Run},
+	{"poll.bus_time_vs_optimum", planbench.Run},
 	{"modbus", modbusbench.Run},
 	{"binary", binary},
 	{"start.watching_s", startbench.Run},

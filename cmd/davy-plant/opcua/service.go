@@ -174,6 +174,11 @@ func (s *subscriptions) publish(sc *uasc.SecureChannel, r ua.Request, reqID uint
 		s.spawn(func() { answer{old, fault(old.handle, ua.StatusBadTooManyPublishRequests)}.send(s.ctx) })
 	}
 	s.waiting[token] = append(s.waiting[token], publish{sc: sc, id: reqID, handle: h.RequestHandle, acks: len(req.SubscriptionAcknowledgements)})
+	for _, sub := range s.all {
+		if sub.late && sub.session.Equal(h.AuthenticationToken) {
+			sub.look()
+		}
+	}
 	return nil, nil
 }
 

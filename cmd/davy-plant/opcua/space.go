@@ -19,12 +19,14 @@ type space struct {
 	index     uint16
 	folders   []string // "comp1"
 	variables []bench.Node
+	byName    map[string]bench.Node
 	standard  server.NameSpace
 }
 
 func newSpace(source Source) *space {
-	s := &space{source: source, variables: source.Nodes()}
+	s := &space{source: source, variables: source.Nodes(), byName: map[string]bench.Node{}}
 	for _, v := range s.variables {
+		s.byName[v.Name] = v
 		device, _, _ := strings.Cut(v.Name, ".")
 		if !slices.Contains(s.folders, device) {
 			s.folders = append(s.folders, device)
@@ -60,12 +62,11 @@ func (s *space) Root() *server.Node    { return s.standard.Root() }
 
 // variable returns a variable by its node id.
 func (s *space) variable(n *ua.NodeID) (bench.Node, bool) {
-	for _, v := range s.variables {
-		if n != nil && n.Type() == ua.NodeIDTypeString && n.StringID() == v.Name {
-			return v, true
-		}
+	if n == nil || n.Type() != ua.NodeIDTypeString {
+		return bench.Node{}, false
 	}
-	return bench.Node{}, false
+	v, ok := s.byName[n.StringID()]
+	return v, ok
 }
 
 // folder returns a folder by its node id.

@@ -64,6 +64,7 @@ type subscription struct {
 	lost     uint32
 	due      time.Time
 	began    bool // something was said
+	late     bool // it has something to say and nobody asked
 	wake     chan struct{}
 	done     chan struct{}
 	ended    bool
@@ -128,7 +129,7 @@ func (s *subscriptions) turn(sub *subscription) time.Time {
 	}
 	next := s.sample(sub, now)
 	var out []answer
-	if !sub.due.After(now) {
+	if !sub.due.After(now) || sub.late && len(s.waiting[sub.session.String()]) > 0 {
 		out = s.collect(sub)
 		for !sub.due.After(now) {
 			sub.due = sub.due.Add(sub.interval)
@@ -179,6 +180,7 @@ func (s *subscriptions) collect(sub *subscription) (out []answer) {
 	if s.silent.Load() {
 		return nil
 	}
+	sub.late = false
 	token := sub.session.String()
 	if s.srv.Session(&ua.RequestHeader{AuthenticationToken: sub.session}) == nil {
 		s.remove(sub)
@@ -195,6 +197,7 @@ func (s *subscriptions) collect(sub *subscription) (out []answer) {
 	for waiting() || len(out) == 0 && (!sub.began || sub.idle+1 >= sub.keep) {
 		to, ok := s.pop(token)
 		if !ok {
+			sub.late = true // the next request is answered at once
 			if sub.lost++; sub.lost >= sub.lifetime {
 				s.remove(sub)
 			}
