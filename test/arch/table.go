@@ -113,7 +113,7 @@ func lookup(dir string) (Package, bool) {
 	if top(dir) == "test" {
 		return Package{
 			Path: dir, Ours: "agent agent/... rules rules/... drivers drivers/... cmd/... firmware-configs test/...",
-			Libs: testLibs + " github.com/eclipse/paho.mqtt.golang modernc.org/sqlite go.etcd.io/bbolt",
+			Libs: testLibs + " github.com/gopcua/opcua github.com/eclipse/paho.mqtt.golang modernc.org/sqlite go.etcd.io/bbolt",
 		}, true
 	}
 	p, ok := house[dir]
