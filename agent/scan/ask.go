@@ -16,8 +16,12 @@ var ErrNotPolled = errors.New("not polled: its device reports changes by itself"
 // ErrNotRunning says that the link has ended, or begins again.
 var ErrNotRunning = errors.New("link not running")
 
+// errQuiet is what a person is told of a station that was asked in vain just now.
+var errQuiet = errors.New("station quiet: it does not answer, and is asked again soon")
+
 // ask is a person's wish to have one point read now.
 type ask struct {
+	gone  <-chan struct{} // closed when the person has left
 	id    tag.ID
 	reply chan reply // room for one
 }
@@ -46,7 +50,7 @@ func (w *Worker) ReadNow(ctx context.Context, id tag.ID) (tag.Reading, time.Dura
 			return tag.Reading{}, 0, ErrNotPolled
 		}
 	}
-	a := ask{id: id, reply: make(chan reply, 1)}
+	a := ask{gone: ctx.Done(), id: id, reply: make(chan reply, 1)}
 	select {
 	case w.queue() <- a:
 	default:
@@ -70,15 +74,35 @@ func (w *Worker) answerAsks(ctx context.Context, link drivers.Link) {
 	}
 }
 
+// A quiet station is asked as a probe asks it, no longer and no more often: who
+// reads it again and again must not take the line from its neighbours.
 func (w *Worker) answerAsk(ctx context.Context, link drivers.Link, a ask) {
+	select {
+	case <-a.gone:
+		return
+	default:
+	}
 	for i := range w.Link.Scans {
 		for n, p := range w.Link.Scans[i].Request.Points() {
 			if p.Tag != a.id {
 				continue
 			}
-			began := w.Now().Mono
-			rs, err := link.Read(ctx, w.Link.Scans[i].Request, nil)
-			took := time.Duration(w.Now().Mono - began)
+			began, st := w.Now(), w.quietly.of(i)
+			if st.quiet && began.Mono < st.spared {
+				a.reply <- reply{reading: tag.Reading{Tag: a.id, Quality: tag.BadNoComm, Received: began}, err: errQuiet}
+				return
+			}
+			asking, cancel := ctx, context.CancelFunc(func() {})
+			if limit := w.quietly.limit(i, w.Link.Timeout); limit > 0 {
+				asking, cancel = context.WithTimeout(ctx, limit)
+			}
+			rs, err := link.Read(asking, w.Link.Scans[i].Request, nil)
+			cancel()
+			done := w.Now().Mono
+			took := time.Duration(done - began.Mono)
+			if err != nil && len(w.quietly.all) > 1 {
+				st.spared = done + int64(min(quietShare*took, quietLast))
+			}
 			r := reply{took: took, err: err}
 			if n < len(rs) {
 				r.reading = rs[n]

@@ -19,7 +19,7 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 	}
 	w.failed = make([]int, len(w.due))
 	w.quietly = group(w.Link.Scans)
-	alive := make([]int64, len(w.Link.KeepAlive))
+	w.fed = make([]int64, len(w.Link.KeepAlive))
 	w.unfed = make([]bool, len(w.Link.KeepAlive))
 	batcher, _ := link.(drivers.Batcher)
 	var batch []int
@@ -29,7 +29,7 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 	defer timer.Stop()
 	for {
 		w.Lane.Drive(ctx, link)
-		w.keepAlive(ctx, link, alive)
+		w.keepAlive(ctx, link)
 		w.answerAsks(ctx, link)
 		now = w.Now().Mono
 		next := w.overdue(now)
@@ -66,6 +66,7 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 		}
 		if wasSilent && !w.silent.Load() { // the link is back: ask everything now
 			clear(w.failed)
+			w.feed()
 			w.quietly.wake(w.due, w.Now().Mono)
 			w.problem.Store(new(string))
 			continue
@@ -166,13 +167,20 @@ func (w *Worker) brought(ctx context.Context, i int, rs []tag.Reading, err error
 	if ctx.Err() != nil {
 		return ctx.Err() // what a stop cut off says nothing about the device
 	}
-	now := w.Now().Mono
+	now, wasSilent := w.Now().Mono, w.silent.Load()
 	w.answered(i, err, now-began)
 	if err := w.hand(ctx, rs, free); err != nil {
 		return err
 	}
 	switch station := w.quietly.of(i); {
 	case putOff(err) != nil:
+		if putOff(err).Line && !wasSilent && w.silent.Load() { // another master: nobody is asked
+			for _, st := range w.quietly.all {
+				if err := w.dark(ctx, st, i, free); err != nil {
+					return err
+				}
+			}
+		}
 	case err != nil:
 		if station.missed(time.Duration(now - began)) {
 			return w.darken(ctx, i, free)
@@ -182,6 +190,7 @@ func (w *Worker) brought(ctx context.Context, i int, rs []tag.Reading, err error
 		for _, n := range station.requests {
 			w.due[n], w.failed[n] = now, 0
 		}
+		w.feed()
 	}
 	return nil
 }
@@ -200,8 +209,14 @@ func putOff(err error) *drivers.Later {
 // them any more but by a probe.
 func (w *Worker) darken(ctx context.Context, i int, free chan []tag.Reading) error {
 	w.Log.Warn("station quiet", "link", w.Link.Name, "request", w.Link.Scans[i].Request.String())
+	return w.dark(ctx, w.quietly.of(i), i, free)
+}
+
+// dark hands on that all points of a station are not read, but for those of
+// request i, which were said.
+func (w *Worker) dark(ctx context.Context, st *station, i int, free chan []tag.Reading) error {
 	now := w.Now()
-	for _, n := range w.quietly.of(i).requests {
+	for _, n := range st.requests {
 		if n == i {
 			continue
 		}
@@ -224,11 +239,8 @@ func (w *Worker) darken(ctx context.Context, i int, free chan []tag.Reading) err
 func (w *Worker) advance(i int, now int64) int {
 	period := int64(w.Link.Scans[i].Period)
 	station := w.quietly.of(i)
-	if station.later > now { // the driver put it off: nobody missed anything
-		for _, n := range station.requests {
-			w.due[n] = max(w.due[n], station.later)
-		}
-		station.later = 0
+	if station.put { // the driver put it off: its slot is set, and nobody missed anything
+		station.put = false
 		return 0
 	}
 	if station.quiet {
@@ -265,7 +277,7 @@ func (w *Worker) answered(i int, err error, took int64) {
 	later := putOff(err)
 	put := later != nil
 	if put && i >= 0 {
-		w.quietly.putOff(i, later)
+		w.quietly.putOff(i, later, w.due, now)
 	}
 	if !put {
 		w.longest.Store(max(w.longest.Load(), took))

@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ const (
 	idleWait   = 100 * time.Millisecond // longest sleep, so that keep-alives and outputs are looked at
 	silentFor  = 3 * time.Second        // no answer to anything on the link for this long: link.<name>.silent
 	probeEvery = 5 * time.Second        // a request that keeps failing alone is asked this seldom at the worst
+	feedAgain  = 20 * time.Millisecond  // a keep-alive that the driver put off is not tried sooner
 )
 
 // Batch is what one request or one notification brought. Free gives the
@@ -92,8 +94,9 @@ type Worker struct {
 	lastAnswer                  atomic.Int64
 	longest                     atomic.Int64
 	silent                      atomic.Bool
-	said                        bool   // whether the link is silent was said since the start
-	unfed                       []bool // per keep-alive: the last write failed
+	said                        bool    // whether the link is silent was said since the start
+	fed                         []int64 // per keep-alive: when it is due, Mono
+	unfed                       []bool  // per keep-alive: the last write failed
 	problem                     atomic.Pointer[string]
 }
 
@@ -159,6 +162,7 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 		return fmt.Errorf("subscribe link %s: this driver cannot", w.Link.Name)
 	}
 	worker := ctx
+	defer w.unwatched(worker)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var writing sync.WaitGroup
@@ -166,6 +170,13 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 	defer stop()
 	beside, _ := link.(drivers.Duplex)
 	writing.Go(func() {
+		defer func() { // here nobody else takes a panic, and the agent decides on
+			if p := recover(); p != nil {
+				stack := make([]byte, 16<<10)
+				w.Log.Error("link for writing ended", "link", w.Link.Name, "panic", p, "stack", string(stack[:runtime.Stack(stack, false)]))
+				stop()
+			}
+		}()
 		if err := w.write(worker, ctx, beside, free); err != nil && ctx.Err() == nil {
 			w.Log.Error("link for writing ended", "link", w.Link.Name, "err", err)
 			stop() // the whole link is begun again
@@ -190,15 +201,22 @@ func (w *Worker) subscribe(ctx context.Context, link drivers.Link, free chan []t
 		err = errors.New("ended")
 	}
 	w.answered(-1, err, 0)
-	// Until there is a subscription again nobody watches these points.
+	return fmt.Errorf("subscribe link %s: %w", w.Link.Name, err)
+}
+
+// unwatched makes every point that is subscribed to bad, whatever ended the
+// subscription (a panic, the link for writing): until there is one again nobody
+// watches them, and they have no time to live. Only where the worker itself is to
+// stop it says nothing.
+func (w *Worker) unwatched(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
 	lost := make([]tag.Reading, len(w.Link.Subscribe))
 	for i := range lost {
 		lost[i] = tag.Reading{Tag: w.Link.Subscribe[i].Tag, Quality: tag.BadNoComm, Received: w.Now()}
 	}
-	if ctx.Err() == nil {
-		_ = w.Offer(ctx, Batch{Link: w.Index, Readings: lost}) // fails only with ctx
-	}
-	return fmt.Errorf("subscribe link %s: %w", w.Link.Name, err)
+	_ = w.Offer(ctx, Batch{Link: w.Index, Readings: lost}) // fails only with ctx
 }
 
 // write opens the link on which outputs and keep-alives of a subscribing link
@@ -229,11 +247,13 @@ func (w *Worker) hand(ctx context.Context, rs []tag.Reading, free chan []tag.Rea
 }
 
 // keepAlive writes the devices' own watchdog registers while the loop decides.
-func (w *Worker) keepAlive(ctx context.Context, link drivers.Link, next []int64) {
+// One that its device does not take costs its neighbours no more than a probe
+// does: it is tried again when the station answers, or after a pause.
+func (w *Worker) keepAlive(ctx context.Context, link drivers.Link) {
 	for i := range w.Link.KeepAlive {
 		k := &w.Link.KeepAlive[i]
 		now := w.Now().Mono
-		if now < next[i] || !w.Alive() {
+		if now < w.fed[i] || !w.Alive() {
 			continue
 		}
 		wctx, cancel := context.WithTimeout(ctx, w.Link.Timeout)
@@ -241,6 +261,11 @@ func (w *Worker) keepAlive(ctx context.Context, link drivers.Link, next []int64)
 		cancel()
 		if err != nil && ctx.Err() != nil {
 			return // cut off by a stop
+		}
+		w.fed[i] = now + int64(k.Every)
+		if later := putOff(err); later != nil { // nothing was sent: when the driver says, at the latest when it is due
+			w.fed[i] = max(min(later.Until, w.fed[i]), w.Now().Mono+int64(feedAgain))
+			continue
 		}
 		if failed := err != nil; failed != w.unfed[i] {
 			w.unfed[i] = failed
@@ -250,6 +275,18 @@ func (w *Worker) keepAlive(ctx context.Context, link drivers.Link, next []int64)
 				w.Log.Info("keep-alive written again", "link", w.Link.Name, "device", k.Device)
 			}
 		}
-		next[i] = now + int64(k.Every)
+		if err != nil && len(w.quietly.all) > 1 {
+			done := w.Now().Mono
+			w.fed[i] = max(w.fed[i], done+min(quietShare*(done-now), int64(quietLast)))
+		}
+	}
+}
+
+// feed makes the keep-alives that were not taken due: a station answers again.
+func (w *Worker) feed() {
+	for i, failed := range w.unfed {
+		if failed {
+			w.fed[i] = 0
+		}
 	}
 }

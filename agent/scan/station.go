@@ -9,6 +9,7 @@ import (
 
 // What a quiet station may cost.
 const (
+	putLeast     = time.Millisecond       // a driver that says "now" too often does not keep a processor busy
 	quietAfter   = 2                      // requests in a row without an answer, of whatever kind
 	quietShare   = 24                     // a probe costs one part in so many of the time between probes: 4 %
 	quietLast    = 12 * time.Second       // longest time between two probes
@@ -25,7 +26,8 @@ type station struct {
 	longest  time.Duration // the longest answer
 	probe    int           // which of its requests is the probe
 	probes   int           // since it is quiet
-	later    int64         // put off by the driver, Mono
+	put      bool          // the driver put it off just now
+	spared   int64         // while it is quiet no person's read goes to it before, Mono
 }
 
 type stationKey struct {
@@ -84,14 +86,14 @@ func (s *station) answered(took time.Duration) bool {
 	return was
 }
 
-// putOff notes that a driver does not ask now.
-func (s *stations) putOff(i int, l *drivers.Later) {
-	if !l.Line {
-		s.by[i].later = l.Until
-		return
-	}
-	for _, st := range s.all {
-		st.later = l.Until
+// putOff has what a driver does not ask now wait until it says; that may be now.
+func (s *stations) putOff(i int, l *drivers.Later, due []int64, now int64) {
+	s.by[i].put = true
+	until := max(l.Until, now+int64(putLeast))
+	for n, st := range s.by {
+		if l.Line || st == s.by[i] {
+			due[n] = max(due[n], until)
+		}
 	}
 }
 

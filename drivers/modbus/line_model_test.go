@@ -46,6 +46,8 @@ type bus struct {
 	gone    bool     // there is nothing to open
 	opened  int
 	echo    bool
+	whole   bool   // with echo: what is heard of a request comes in one piece with its answer
+	part    []byte // which waits for the answer
 }
 
 type era struct {
@@ -138,7 +140,8 @@ func (b *bus) say(after time.Duration, bytes []byte) {
 		defer b.mu.Unlock()
 		switch {
 		case b.port != nil:
-			b.port.rx = append(b.port.rx, bytes...)
+			b.port.rx = append(append(b.port.rx, b.part...), bytes...)
+			b.part = nil
 			b.port.signal()
 		case b.keeps:
 			b.queue = append(b.queue, bytes...)
@@ -328,9 +331,12 @@ func (p *busPort) Drain(into []byte) (int, error) {
 
 func (p *busPort) Write(frame []byte) (int, error) {
 	p.b.mu.Lock()
-	err, tap, echo, frozen := p.err, p.b.tap, p.b.echo, p.frozen
+	err, tap, echo, frozen := p.err, p.b.tap, p.b.echo && !p.b.whole, p.frozen
 	if tap {
 		p.b.heard = append(p.b.heard, frame...)
+	}
+	if p.b.echo && p.b.whole {
+		p.b.part = append([]byte(nil), frame...)
 	}
 	p.b.mu.Unlock()
 	if err != nil || frozen {

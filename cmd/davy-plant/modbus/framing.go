@@ -26,9 +26,10 @@ const (
 	maxASCII = 1 + 2*(1+maxPDU+1) + 2
 )
 
-// StillAfter is the pause after which what was heard of a frame is forgotten.
-// It is far longer than the 1.5 characters of the specification: a program is
-// not woken that exactly.
+// StillAfter is the pause after which another frame may begin, whatever was
+// heard of the last. It is far longer than the 1.5 characters of the
+// specification, because a program is not woken that exactly; and because it may
+// be woken later still, a frame that makes sense across the pause is one.
 const StillAfter = 100 * time.Millisecond
 
 // errNotModbus ends a connection: nothing after it can be trusted either.
@@ -47,6 +48,7 @@ type reader struct {
 	from    io.Reader
 	framing Framing
 	buf     []byte // RTU and ASCII: heard and not used
+	mark    int    // where in buf another frame may begin; 0: nowhere
 	fresh   [maxASCII]byte
 	last    time.Time
 	body    [maxPDU + 2]byte
@@ -66,7 +68,7 @@ func (r *reader) next() (adu, error) {
 		}
 		now := time.Now()
 		if now.Sub(r.last) > StillAfter {
-			r.buf = r.buf[:0]
+			r.mark = len(r.buf)
 		}
 		r.last = now
 		r.buf = append(r.buf, r.fresh[:n]...)
@@ -86,28 +88,40 @@ func (r *reader) tcp() (f adu, err error) {
 	return f, err
 }
 
-// take finds a whole frame at the beginning of what was heard.
+// take finds a whole frame in what was heard.
 func (r *reader) take() (adu, bool) {
 	if r.framing == ASCII {
 		return r.ascii()
 	}
-	b := r.buf
-	n := requestSize(b)
-	switch {
-	case n > maxRTU || len(b) > maxRTU: // whatever it is, it is no request
-		r.buf = b[:0]
-		return adu{}, false
-	case n > 0 && len(b) >= n:
-		r.buf = b[n:] // with a bad sum it was for nobody
-		return rtu(b[:n])
-	case n == 0 && len(b) >= 4: // of a function that is not known here: whole when its sum fits
-		f, ok := rtu(b)
-		if ok {
-			r.buf = b[:0]
+	for _, from := range []int{0, r.mark} {
+		if f, n := whole(r.buf[from:]); n > 0 {
+			r.buf, r.mark = r.buf[from+n:], 0
+			return f, true
 		}
-		return f, ok
+	}
+	if n := requestSize(r.buf); len(r.buf) > maxRTU || n > maxRTU || n > 0 && len(r.buf) >= n {
+		r.buf, r.mark = r.buf[r.mark:], 0 // with a bad sum it was for nobody, and what follows at once with it
+		if n := requestSize(r.buf); len(r.buf) > maxRTU || n > maxRTU || n > 0 && len(r.buf) >= n {
+			r.buf = r.buf[:0]
+		}
 	}
 	return adu{}, false
+}
+
+// whole takes the RTU request that begins b and returns its length, 0 where
+// there is none.
+func whole(b []byte) (adu, int) {
+	n := requestSize(b)
+	if n == 0 { // of a function that is not known here: whole when its sum fits
+		n = len(b)
+	}
+	if n < 4 || n > len(b) || n > maxRTU {
+		return adu{}, 0
+	}
+	if f, ok := rtu(b[:n]); ok {
+		return f, n
+	}
+	return adu{}, 0
 }
 
 // requestSize returns the length of the RTU request that begins b: -1 while too

@@ -19,6 +19,9 @@ import (
 // registers is how many are polled: as many as one request can ask for.
 const registers = 125
 
+// patience is how long one run may take.
+const patience = 30 * time.Second
+
 // request is the question for them, as station 1 hears it; answerSize is what it brings.
 const answerSize = 3 + 2*registers + 2
 
@@ -51,6 +54,8 @@ func compareUse(baud, polls int) (c figure.Comparison, err error) {
 	defer func() { err = errors.Join(err, end()) }()
 	timed := func(one func() error) func() (float64, error) {
 		return func() (float64, error) {
+			stuck := time.AfterFunc(patience, func() { _ = ideal.Close() }) // it would wait for ever
+			defer stuck.Stop()
 			began := time.Now()
 			for range polls {
 				if err := one(); err != nil {

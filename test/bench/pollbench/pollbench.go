@@ -207,37 +207,14 @@ func (s *stage) writeSite(period time.Duration) error {
 
 // cpu is what processes use in one window, in seconds.
 func (s *stage) cpu(pids []int) (float64, error) {
-	before, err := ran(pids)
+	before, err := stand.Ran(pids)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
 	<-time.After(window)
-	after, err := ran(pids)
+	after, err := stand.Ran(pids)
 	return (after - before).Seconds() / time.Since(began).Seconds(), err
-}
-
-// ran is how long all threads of the processes ran so far.
-func ran(pids []int) (sum time.Duration, err error) {
-	for _, pid := range pids {
-		names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		if err != nil || len(names) == 0 {
-			return 0, fmt.Errorf("processor time of process %d: it is gone: %w", pid, err)
-		}
-		for _, name := range names {
-			raw, err := os.ReadFile(name)
-			if err != nil {
-				return 0, err
-			}
-			first, _, _ := strings.Cut(string(raw), " ")
-			ns, err := strconv.ParseInt(first, 10, 64)
-			if err != nil {
-				return 0, err
-			}
-			sum += time.Duration(ns)
-		}
-	}
-	return sum, nil
 }
 
 // asked is how many requests a set of devices has answered.
