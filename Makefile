@@ -26,7 +26,7 @@ CMDS     ?= davy davy-receiver davy-plant
 ARCHS    ?= armv6 armv7 arm64 amd64
 ARMSCALE ?= 0.05
 
-.PHONY: help demo test check soak race fuzz bench cross \
+.PHONY: help demo test check soak race fuzz fuzz-bug bench cross \
 	setup format fmt vet lint again scripts units arm stories campaign e2e kill demo-fault chroot
 
 help: ## this list
@@ -37,7 +37,7 @@ demo: ## a bench plant, Davy and a receiver play a bad day (DEMO_SECONDS=30, DEM
 	@mkdir -p $(BIN) && $(GO) build -o $(BIN)/demo ./test/demo && exec $(BIN)/demo
 
 test: ## everything that CI runs, on a bare Debian with Go; a skipped test is a failed test
-	@.ci/steps setup format vet lint units stories arm race e2e kill \
+	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=1s UNDER=drivers" fuzz-bug e2e kill \
 		"demo DEMO_SECONDS=30" "demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
 
 check: ## about a minute: format, vet, lint, units (with the house rules and the scripts), stories
@@ -45,13 +45,16 @@ check: ## about a minute: format, vet, lint, units (with the house rules and the
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
 	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" "campaign DAVY_TEST_SCALE=24" e2e \
-		"fuzz FUZZTIME=5m" kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
+		"fuzz FUZZTIME=5m" fuzz-bug kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
 	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m $(CONCURRENT)
 
-fuzz: ## every fuzz target for FUZZTIME each (30s)
-	@.ci/fuzz $(FUZZTIME)
+fuzz: ## every fuzz target (below UNDER) for FUZZTIME each (30s)
+	@.ci/fuzz $(FUZZTIME) $(UNDER)
+
+fuzz-bug: ## a decoder with a bug put in must be found out by its fuzz target within a minute
+	@.ci/fuzz-bug
 
 bench: ## the figures with their limits; exit 1 when one is passed
 	@$(GO) run ./test/bench $(if $(ONLY),-only $(ONLY))

@@ -6,6 +6,9 @@
 //
 //   - demanded: it is driven to its protective state and held there. As long as
 //     the demand stands and the read-back says otherwise, it is written again.
+//     Where its station answers nothing, the tries cost the line at most a fifth,
+//     so that nobody goes blind for an actuator that is away; as soon as the
+//     station is heard of it is tried at once.
 //   - released: it is written to its idle state once, and then left alone: a
 //     fan that a person starts by hand is not fought.
 //   - never demanded since the start: `after_restart` decides, written once and
@@ -25,9 +28,8 @@
 package output
 
 import (
-	"context"
+	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -43,6 +45,8 @@ const (
 	WriteLimit  = time.Second            // longest one write may take
 	Unconfirmed = 2 * time.Second        // demanded and not seen so for longer: condition output.<name>.unconfirmed
 	StopLimit   = time.Second            // for all writes of an orderly stop, per link
+	slowWrite   = 200 * time.Millisecond // a failed write that took longer was no refusal: the station is silent
+	writeShare  = 4                      // between two of those a station is left alone for so many times as long, where others share its line
 )
 
 // want is what an output is to be driven to.
@@ -127,8 +131,10 @@ type state struct {
 	pending  bool  // to be written at the next opportunity
 	cause    int64 // Mono of what led to the demand
 	notUntil int64 // Mono: no try before
+	spared   bool  // notUntil is later than Repeat says, because its station was silent
 	written  want  // last confirmed write
 	unknown  bool  // a write after that was not confirmed: it may still arrive
+	read     bool  // the last read-back was good
 	seen     want  // what the read-back says; leave: unknown
 	seenAt   int64
 	since    int64 // Mono since when want and seen differ; 0 they agree
@@ -137,7 +143,8 @@ type state struct {
 	noted    noted // the last write that was told
 	worst    time.Duration
 	last     time.Duration
-	err      string
+	err      string // of the last write; "" it was confirmed
+	waits    string // why it was put off since
 }
 
 // New makes a driver for a plan's outputs.
@@ -146,7 +153,7 @@ func New(p *config.Plan, armed bool, now func() tag.Stamp, condition func(string
 	d.outs = make([]state, len(p.Outputs))
 	d.lanes = make([]*Lane, len(p.Links))
 	for i := range d.lanes {
-		d.lanes[i] = &Lane{d: d, wake: make(chan struct{}, 1)}
+		d.lanes[i] = &Lane{d: d, wake: make(chan struct{}, 1), shared: shared(&p.Links[i])}
 	}
 	for i := range p.Outputs {
 		o := &p.Outputs[i]
@@ -162,7 +169,8 @@ func New(p *config.Plan, armed bool, now func() tag.Stamp, condition func(string
 			s.ttl = int64(p.Rules.Tags[o.ReadBack].TTL)
 		}
 		d.outs[i] = s
-		d.lanes[o.Link].outs = append(d.lanes[o.Link].outs, i)
+		l := d.lanes[o.Link]
+		l.outs, l.all = append(l.outs, i), append(l.all, i)
 	}
 	return d
 }
@@ -216,7 +224,7 @@ func (d *Driver) Demand(i int, on bool, cause int64) {
 	d.mu.Lock()
 	s := &d.outs[i]
 	if s.want != w {
-		s.want, s.pending, s.cause, s.notUntil = w, true, cause, 0
+		s.want, s.pending, s.cause, s.notUntil, s.spared = w, true, cause, 0, false
 		s.since = d.now().Mono
 	}
 	s.restart = false
@@ -232,9 +240,10 @@ func (d *Driver) Arm(on bool) {
 	for i := range d.outs {
 		s := &d.outs[i]
 		s.since = 0
+		s.noted = noted{} // what is written from now on is news again
 		switch {
 		case on && s.want == protective:
-			s.pending, s.notUntil, s.since = true, 0, d.now().Mono
+			s.pending, s.notUntil, s.since, s.spared = true, 0, d.now().Mono, false
 		case on: // only what we drove ourselves is released now
 			s.pending = s.pending && s.want == idle && s.written == protective
 		}
@@ -271,7 +280,8 @@ func (d *Driver) observe(o int, r *tag.Reading) {
 		}
 	}
 	s.seenAt = r.Received.Mono
-	poke := false
+	poke := r.Quality.Good() && !s.read && d.heard(s, r.Received.Mono) // its station is back
+	s.read = r.Quality.Good()
 	switch {
 	case s.want == protective && s.seen != protective && d.armed:
 		if !s.pending && r.Quality.Good() { // idle, or a state that is neither
@@ -348,7 +358,7 @@ func (d *Driver) View() []View {
 		s := &d.outs[i]
 		v := View{
 			Name: s.cfg.Name, Demanded: s.want == protective, Driven: s.want.String(), Seen: s.seen.String(),
-			Pending: s.pending, Error: s.err, Last: s.last, Worst: s.worst,
+			Pending: s.pending, Error: cmp.Or(s.waits, s.err), Last: s.last, Worst: s.worst,
 		}
 		switch s.seen {
 		case leave:
@@ -361,164 +371,4 @@ func (d *Driver) View() []View {
 		vs[i] = v
 	}
 	return vs
-}
-
-// Lane is one link's share of the outputs.
-type Lane struct {
-	d    *Driver
-	outs []int
-	wake chan struct{}
-}
-
-// Wake delivers a token when there may be something to write.
-func (l *Lane) Wake() <-chan struct{} { return l.wake }
-
-// Empty reports whether no output is driven over this link.
-func (l *Lane) Empty() bool { return len(l.outs) == 0 }
-
-func (l *Lane) poke() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Next returns the Mono at which the next try is due, 0 if nothing is pending.
-func (l *Lane) Next() int64 {
-	l.d.mu.Lock()
-	defer l.d.mu.Unlock()
-	var next int64
-	for _, i := range l.outs {
-		s := &l.d.outs[i]
-		if l.d.armed && s.pending {
-			if t := max(s.notUntil, 1); next == 0 || t < next {
-				next = t
-			}
-		}
-	}
-	return next
-}
-
-// Drive writes what is pending and due over the link, one output after the
-// other, newest demand first read. It is called by the link's goroutine.
-func (l *Lane) Drive(ctx context.Context, link drivers.Link) {
-	for _, i := range l.outs {
-		if ctx.Err() != nil {
-			return
-		}
-		l.drive(ctx, link, i)
-	}
-}
-
-func (l *Lane) drive(ctx context.Context, link drivers.Link, i int) {
-	d := l.d
-	d.mu.Lock()
-	s := &d.outs[i]
-	now := d.now().Mono
-	if !d.armed || !s.pending || now < s.notUntil {
-		d.mu.Unlock()
-		return
-	}
-	w, cause := s.want, s.cause
-	d.mu.Unlock()
-
-	err := l.write(ctx, link, s.cfg, w)
-	if later := (*drivers.Later)(nil); err != nil && errors.As(err, &later) {
-		d.mu.Lock()
-		s.notUntil = later.Until // nothing was sent
-		if s.since == 0 {
-			s.since = now
-		}
-		d.mu.Unlock()
-		return
-	}
-
-	at := d.now()
-	done := at.Mono
-	d.mu.Lock()
-	d.tell(s, w, at, err)
-	failing, took := s.err != "", time.Duration(0)
-	if s.want != w && s.want != leave {
-		// A newer demand came meanwhile. Whatever was read back before this write
-		// arrived says nothing of what it did.
-		s.pending = true
-	}
-	s.unknown = err != nil
-	if err != nil {
-		s.err = err.Error()
-		if s.want == w { // else a newer demand came meanwhile: it does not wait
-			s.notUntil = done + int64(Repeat)
-		}
-		if s.since == 0 {
-			s.since = now
-		}
-	} else {
-		s.err = ""
-		s.written = w
-		if s.want == w { // else a newer demand came meanwhile: it stays pending
-			s.pending = false
-			s.notUntil = done + int64(Repeat)
-			if w == idle {
-				s.since = 0
-			}
-			if s.restart { // what after_restart says is done once; no demand holds it
-				s.want, s.restart, s.since = leave, false, 0
-			}
-		}
-		if cause != 0 && s.cause == cause {
-			took = time.Duration(done - cause)
-			s.last, s.worst, s.cause = took, max(s.worst, took), 0
-		}
-	}
-	d.mu.Unlock()
-	// The control loop waits for the lock: nothing is logged under it.
-	switch {
-	case err != nil && !failing:
-		d.log.Error("output not written", "output", s.cfg.Name, "state", w.String(), "unknown", errors.Is(err, drivers.ErrUnknown), "err", err)
-	case err == nil && failing:
-		d.log.Info("output writes again", "output", s.cfg.Name)
-	}
-	if took != 0 {
-		d.log.Info("output driven", "output", s.cfg.Name, "state", w.String(), "took_ms", took.Milliseconds())
-	}
-}
-
-func (l *Lane) write(ctx context.Context, link drivers.Link, o *config.Output, w want) error {
-	v := o.Idle
-	if w == protective {
-		v = o.Protective
-	}
-	ctx, cancel := context.WithTimeout(ctx, WriteLimit)
-	defer cancel()
-	if err := link.Write(ctx, o.Point, v); err != nil {
-		return fmt.Errorf("write output %s %s: %w", o.Name, o.Point.Address, err)
-	}
-	return nil
-}
-
-// Stop leaves the outputs of an orderly stop: where a demand holds them they
-// stay; else as `davy_dead` declares. After Stay it moves nothing.
-func (l *Lane) Stop(ctx context.Context, link drivers.Link) {
-	ctx, cancel := context.WithTimeout(ctx, StopLimit)
-	defer cancel()
-	for _, i := range l.outs {
-		l.d.mu.Lock()
-		s := &l.d.outs[i]
-		cfg, w, armed := s.cfg, leave, l.d.armed && !l.d.stay
-		if s.want != protective {
-			switch cfg.DavyDead {
-			case config.Idle:
-				w = idle
-			case config.Protective:
-				w = protective
-			}
-		}
-		l.d.mu.Unlock()
-		if w == leave || !armed {
-			continue
-		}
-		if err := l.write(ctx, link, cfg, w); err != nil {
-			l.d.log.Error("output not left as declared", "output", cfg.Name, "err", err)
-		}
-	}
 }

@@ -251,3 +251,139 @@ func TestDisarmed(t *testing.T) {
 	s.Lane(0).Drive(ctx, &s.device)
 	equal(t, "after the end", fmt.Sprint(s.wrote), "[]")
 }
+
+type scanned struct{ points []drivers.Point }
+
+func (r scanned) Points() []drivers.Point { return r.points }
+func (scanned) Cost() time.Duration       { return 0 }
+func (scanned) String() string            { return "scan" }
+
+// row is eight outputs of a silent station and one of another on the same line.
+func row(dead func(at string) bool) (*stand, *config.Plan) {
+	s := &stand{now: int64(time.Hour)}
+	on, off := tag.BoolValue(true), tag.BoolValue(false)
+	p := &config.Plan{Links: []config.Link{{Scans: []config.Scan{
+		{Request: scanned{[]drivers.Point{{Station: 1}}}}, {Request: scanned{[]drivers.Point{{Station: 2}}}},
+	}}}, Rules: rules.Set{Tags: make([]rules.Tag, 16)}}
+	for i := range 9 {
+		station := 1
+		if i == 8 {
+			station = 2
+		}
+		p.Outputs = append(p.Outputs, config.Output{
+			Name: fmt.Sprint("o", i), Point: drivers.Point{Address: coil(fmt.Sprint("c", i)), Station: station}, Idle: off, Protective: on,
+			ReadBack: tag.ID(i + 1), AfterRestart: config.Stays,
+		})
+	}
+	s.Driver = New(p, true, func() tag.Stamp { return tag.Stamp{Mono: s.now} }, func(string, bool) {}, slog.New(slog.DiscardHandler))
+	s.write = func(at string, _ tag.Value) error {
+		if dead(at) {
+			s.now += int64(WriteLimit)
+			return drivers.ErrUnknown
+		}
+		return nil
+	}
+	return s, p
+}
+
+// A station that takes no write costs its line a fifth at most; the others'
+// outputs do not wait behind it; when it is heard of it is tried at once.
+func TestASilentStationKeepsItsPlace(t *testing.T) {
+	dead := true
+	s, p := row(func(at string) bool { return dead && at != "c8" })
+	for i := range p.Outputs {
+		s.Demand(i, true, s.now)
+	}
+	s.Observe([]tag.Reading{{Tag: 3, Quality: tag.BadNoComm, Received: tag.Stamp{Mono: s.now}}})
+	equal(t, "first", s.drive(0), "[c0=true c8=true]")
+	tried := map[string]int{"[c0=true c8=true]": 1}
+	for range 7 { // every demand is tried once
+		tried[s.drive(0)]++
+	}
+	if len(tried) != 8 {
+		t.Errorf("tried %v", tried)
+	}
+	equal(t, "then the line is the others'", s.drive(Repeat), "[]")
+	if next, want := s.Lane(0).Next(), s.now-int64(Repeat)+writeShare*int64(WriteLimit); next != want {
+		t.Errorf("due in %v", time.Duration(next-s.now))
+	}
+	began, busy := s.now, 0
+	seen := map[string]bool{}
+	for time.Duration(s.now-began) < 2*time.Minute {
+		if w := s.drive(50 * time.Millisecond); w != "[]" {
+			busy++
+			seen[w] = true
+		}
+	}
+	if share := float64(busy) * WriteLimit.Seconds() / time.Duration(s.now-began).Seconds(); share > 0.2 || len(seen) != 8 {
+		t.Errorf("a silent station took %.2f of its line; %d outputs of 8 had their turn", share, len(seen))
+	}
+	s.now += int64(Repeat)
+	s.drive(writeShare * WriteLimit) // a try in vain: now it is spared again
+	dead = false
+	equal(t, "spared", s.drive(Repeat), "[]")
+	s.Observe([]tag.Reading{{Tag: 3, Quality: tag.GoodQuality, Value: tag.BoolValue(false), Received: tag.Stamp{Mono: s.now}}})
+	select {
+	case <-s.Lane(0).Wake():
+	default:
+		t.Error("the link was not woken")
+	}
+	if w := s.drive(0); strings.Count(w, "=true") != 8 {
+		t.Errorf("heard of: %s", w)
+	}
+}
+
+// A device that reads well and takes no write is spared all the same, and a
+// new demand never waits.
+func TestAStationThatReadsAndTakesNoWrite(t *testing.T) {
+	s, _ := row(func(at string) bool { return at == "c0" })
+	s.seen(tag.GoodQuality, false)
+	s.Observe([]tag.Reading{{Tag: 1, Quality: tag.GoodQuality, Value: tag.BoolValue(false), Received: tag.Stamp{Mono: s.now}}})
+	s.Demand(0, true, s.now)
+	equal(t, "first", s.drive(0), "[c0=true]")
+	s.Observe([]tag.Reading{{Tag: 1, Quality: tag.GoodQuality, Value: tag.BoolValue(false), Received: tag.Stamp{Mono: s.now}}})
+	equal(t, "spared", s.drive(Repeat), "[]")
+	s.Demand(0, false, s.now)
+	equal(t, "a new demand", s.drive(0), "[c0=false]")
+}
+
+// What is written is said, also at a stop and again after disarming; what is
+// put off is no write, and shows why it waits.
+func TestWritesAreSaid(t *testing.T) {
+	s := newStand(true)
+	said := func() string {
+		var out []string
+		for _, w := range s.TakeWrites(nil) {
+			out = append(out, fmt.Sprintf("%s=%v %q %v", w.Name, w.Value.True(), w.Err, w.Unknown))
+		}
+		return fmt.Sprint(out)
+	}
+	s.outs[0].cfg.DavyDead = config.Idle
+	s.Demand(0, true, 1)
+	s.device.write = func(string, tag.Value) error {
+		return &drivers.Later{Until: s.now + int64(time.Second), Why: errors.New("another master")}
+	}
+	s.drive(0)
+	equal(t, "put off", said(), "[]")
+	if v := s.View()[0]; v.Error == "" || !v.Pending {
+		t.Errorf("%+v", v)
+	}
+	s.device.write = nil
+	equal(t, "too early", s.drive(time.Second-1), "[]")
+	s.drive(1)
+	equal(t, "written", said(), `[fan=true "" false]`)
+	if v := s.View()[0]; v.Error != "" {
+		t.Errorf("%+v", v)
+	}
+	s.Arm(false)
+	s.Arm(true)
+	s.drive(0)
+	equal(t, "armed again", said(), `[fan=true "" false]`)
+	s.Demand(0, false, 2)
+	s.drive(0)
+	said()
+	s.Arm(false)
+	s.Arm(true)
+	s.Lane(0).Stop(context.Background(), &s.device)
+	equal(t, "left as declared", said(), `[fan=false "" false]`)
+}

@@ -18,6 +18,7 @@ import (
 	"davy/test/bench/demobench"
 	"davy/test/bench/figure"
 	"davy/test/bench/gapbench"
+	"davy/test/bench/linebench"
 	"davy/test/bench/modbusbench"
 	"davy/test/bench/planbench"
 	"davy/test/bench/pollbench"
@@ -36,6 +37,7 @@ var groups = []group{
 	{"rules", rulesbench.Run},
 	{"poll.bus_time_vs_optimum", planbench.Run},
 	{"modbus", modbusbench.Run},
+	{"rtu", linebench.Run},
 	{"binary", binary},
 	{"start.watching_s", startbench.Run},
 	{"react.beat_gap_ms", gapbench.Run},

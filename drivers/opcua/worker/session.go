@@ -61,6 +61,7 @@ func fail(code string, err error) error {
 type site struct {
 	target       string // as configured; the server's own idea of its address is not used
 	addr         string // host:port
+	host         string // of addr
 	policy       policy
 	mode         ua.MessageSecurityMode
 	trust        Trust
@@ -314,7 +315,7 @@ func (s *site) connect(ctx context.Context) (*channel, error) {
 		if e.Server != nil {
 			uri = e.Server.ApplicationURI
 		}
-		if pinned, err = s.trust.check(e.ServerCertificate, uri, s.policy, s.now(), s.clockTrusted()); err != nil {
+		if pinned, err = s.trust.check(e.ServerCertificate, uri, s.host, s.policy, s.now(), s.clockTrusted()); err != nil {
 			return nil, fail(opcua.CodeUntrusted, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -10,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +19,7 @@ import (
 // Trust is what a site believes of a server's certificate.
 type Trust struct {
 	Pins []Pin // any of these certificates, or
-	CAs  *x509.CertPool
+	CAs  []*x509.Certificate
 	// DatesUnchecked lets a certificate pass whatever its dates say, and a clock
 	// that nothing synchronises; the site wrote it.
 	DatesUnchecked bool
@@ -44,12 +44,9 @@ func trustOf(o *opcua.Options, p policy) (Trust, error) {
 		if err != nil {
 			return Trust{}, fmt.Errorf("certificate of an authority: %w", err)
 		}
-		if t.CAs == nil {
-			t.CAs = x509.NewCertPool()
-		}
-		t.CAs.AddCert(ca)
+		t.CAs = append(t.CAs, ca)
 	}
-	if len(t.Pins) == 0 && t.CAs == nil {
+	if len(t.Pins) == 0 && len(t.CAs) == 0 {
 		return Trust{}, errors.New("the site trusts no certificate")
 	}
 	return t, nil
@@ -110,9 +107,14 @@ func leafOf(chain []byte) []byte {
 }
 
 // check holds the certificate that a server announced against what the site
-// trusts. applicationURI is the one that the server announced beside it. It
-// returns the leaf, to be pinned for this connection.
-func (t *Trust) check(chain []byte, applicationURI string, p policy, now time.Time, clockTrusted bool) ([]byte, error) {
+// trusts. applicationURI is the one that the server announced beside it, host
+// the one that the site names. It returns the leaf, to be pinned for this
+// connection.
+//
+// One that an authority signed must be made for a server and for this host: an
+// authority signs for others too, and a laptop's certificate, or another
+// server's, is not this server.
+func (t *Trust) check(chain []byte, applicationURI, host string, p policy, now time.Time, clockTrusted bool) ([]byte, error) {
 	refuse := func(why, format string, args ...any) ([]byte, error) {
 		return nil, &untrusted{Why: why, Fingerprint: fingerprint(leafOf(chain)), DER: leafOf(chain), Detail: fmt.Sprintf(format, args...)}
 	}
@@ -132,33 +134,25 @@ func (t *Trust) check(chain []byte, applicationURI string, p policy, now time.Ti
 	if bits := key.N.BitLen(); bits < least || bits > 4096 {
 		return refuse("key", "its RSA key has %d bits, policy %s needs %d to 4096", bits, p.Name, least)
 	}
-	pinned := false
-	for _, pin := range t.Pins {
-		sum := sha256.Sum256(leaf.Raw)
-		pinned = pinned || bytes.Equal(sum[:], pin[:])
-	}
-	if !pinned {
-		if t.CAs == nil {
+	if !t.pinned(leaf) {
+		if len(t.CAs) == 0 {
 			return refuse("unknown", "it is not the certificate that the site trusts")
 		}
-		between := x509.NewCertPool()
-		for _, c := range certs[1:] {
-			between.AddCert(c)
-		}
-		at := now
-		if t.DatesUnchecked {
-			at = leaf.NotBefore
-		}
-		_, err := leaf.Verify(x509.VerifyOptions{Roots: t.CAs, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		err := t.signed(certs, now)
 		var invalid x509.CertificateInvalidError
 		switch {
+		case err == nil:
 		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-			// said below, in the same words as of a pinned one, unless it is the CA's
-			if now.After(leaf.NotBefore) && now.Before(leaf.NotAfter) {
-				return refuse("expired", "the certificate of its issuer is not valid now")
-			}
-		case err != nil:
+			return refuse("expired", "it, or the certificate of its issuer, is not valid at %s (it is from %s to %s)", now.UTC().Format(time.RFC3339),
+				leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+		default:
 			return refuse("unknown", "it does not come from a CA that the site trusts: %v", err)
+		}
+		if !forServer(leaf) {
+			return refuse("usage", "it is not made for a server")
+		}
+		if leaf.VerifyHostname(host) != nil {
+			return refuse("host", "it is made for %s, not for %s, and a CA signs for many (pin this certificate to take it all the same)", hosts(leaf), host)
 		}
 	}
 	switch {
@@ -176,6 +170,69 @@ func (t *Trust) check(chain []byte, applicationURI string, p policy, now time.Ti
 		}
 	}
 	return refuse("application-uri", "it is made for %v, and the server calls itself %q", leaf.URIs, clip([]byte(applicationURI)))
+}
+
+// pinned reports whether the site names this very certificate: as a pin, or
+// among its authorities (a server that signed its own and calls it one).
+func (t *Trust) pinned(leaf *x509.Certificate) bool {
+	sum := Pin(sha256.Sum256(leaf.Raw))
+	return slices.Contains(t.Pins, sum) || slices.ContainsFunc(t.CAs, leaf.Equal)
+}
+
+// signed is nil where one of the authorities signed the first of certs, through
+// the others or not. Where dates are not to be checked there must be one instant
+// at which all of the chain was valid: a chain without one was never signed by
+// anybody, and a library that looks at dates first says nothing of signatures.
+func (t *Trust) signed(certs []*x509.Certificate, now time.Time) error {
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	for _, c := range t.CAs {
+		roots.AddCert(c)
+	}
+	for _, c := range certs[1:] {
+		between.AddCert(c)
+	}
+	instants := []time.Time{now}
+	if t.DatesUnchecked { // an instant that all have in common is the beginning of one
+		instants = nil
+		for _, c := range append(slices.Clone(certs), t.CAs...) {
+			instants = append(instants, c.NotBefore)
+		}
+	}
+	var err error
+	for _, at := range instants[:min(len(instants), maxInstants)] {
+		_, err = certs[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		var invalid x509.CertificateInvalidError
+		if err == nil || !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
+			return err
+		}
+	}
+	return err
+}
+
+// maxInstants bounds how often a chain is tried; a server sends the chain.
+const maxInstants = 32
+
+// forServer reports whether a certificate that says what it is for says a
+// server, and one that says what its key may do says signatures.
+func forServer(c *x509.Certificate) bool {
+	for _, u := range c.ExtKeyUsage {
+		if u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny {
+			return c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageDigitalSignature != 0
+		}
+	}
+	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 && (c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageDigitalSignature != 0)
+}
+
+// hosts names what hosts a certificate is made for, for an error.
+func hosts(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no host"
+	}
+	return clip([]byte(strings.Join(names, ", ")))
 }
 
 // maxRejected bounds the certificates kept for a person to look at; the oldest goes.

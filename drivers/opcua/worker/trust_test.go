@@ -56,7 +56,7 @@ func TestTrust(t *testing.T) {
 	basic, _ := policyOf("Basic256Sha256")
 	f := func(name string, trust Trust, chain []byte, uri string, at time.Time, synchronised bool, why string) {
 		t.Helper()
-		leaf, err := trust.check(chain, uri, basic, at, synchronised)
+		leaf, err := trust.check(chain, uri, "plc.plant", basic, at, synchronised)
 		var u *untrusted
 		if why == "" && (err != nil || string(leaf) != string(leafOf(chain))) || why != "" && (!errors.As(err, &u) || u.Why != why) {
 			t.Errorf("%s: %v, want %q", name, err, why)
@@ -84,9 +84,7 @@ func TestTrust(t *testing.T) {
 		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
 	})
 	root, _ := x509.ParseCertificate(ca)
-	pool := x509.NewCertPool()
-	pool.AddCert(root)
-	f("not of the CA", Trust{CAs: pool}, selfSigned(t, rsaKey(t, 2048), nil), "urn:server", testTime, true, "unknown")
+	f("not of the CA", Trust{CAs: []*x509.Certificate{root}}, selfSigned(t, rsaKey(t, 2048), nil), "urn:server", testTime, true, "unknown")
 }
 
 func TestShortKeys(t *testing.T) {
@@ -95,11 +93,11 @@ func TestShortKeys(t *testing.T) {
 	der := selfSigned(t, key, nil)
 	basic, _ := policyOf("Basic256")
 	trust := Trust{Pins: []Pin{sha256.Sum256(der)}}
-	if _, err := trust.check(der, "urn:server", basic, testTime, true); err == nil || !strings.Contains(err.Error(), "1024 bits") {
+	if _, err := trust.check(der, "urn:server", "plc.plant", basic, testTime, true); err == nil || !strings.Contains(err.Error(), "1024 bits") {
 		t.Errorf("a key of 1024 bits: %v", err)
 	}
 	trust.Legacy = true
-	if _, err := trust.check(der, "urn:server", basic, testTime, true); err != nil {
+	if _, err := trust.check(der, "urn:server", "plc.plant", basic, testTime, true); err != nil {
 		t.Errorf("with legacy: %v", err)
 	}
 }

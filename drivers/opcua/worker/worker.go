@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -488,6 +489,9 @@ func (w *Worker) site() (*site, error) {
 	}
 	var err error
 	if s.addr, err = address(h.Target); err != nil {
+		return nil, fail(opcua.CodeConnect, err)
+	}
+	if s.host, _, err = net.SplitHostPort(s.addr); err != nil {
 		return nil, fail(opcua.CodeConnect, err)
 	}
 	ok := false
