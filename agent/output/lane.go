@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"davy/agent/config"
@@ -50,25 +51,31 @@ func (l *Lane) Next() int64 {
 
 // Drive writes what is pending and due over the link, one output after the
 // other. It is called by the link's goroutine. A station that answers nothing is
-// tried once in a call, and its outputs come last from then on.
+// tried once in a call; from then on its outputs come last, the one that was tried
+// after the others.
 func (l *Lane) Drive(ctx context.Context, link drivers.Link) {
-	silent := -1 // an output of a station that did not answer now
-	last := 0
-	for n := 0; n < len(l.outs)-last; {
-		i := l.outs[n]
+	var kept, passed, tried []int
+	for n, i := range l.outs {
 		if ctx.Err() != nil {
 			return
 		}
 		switch {
-		case silent >= 0 && together(l.point(silent), l.point(i)):
+		case slices.ContainsFunc(tried, func(x int) bool { return together(l.point(x), l.point(i)) }):
+			passed = append(passed, i)
+			continue
 		case l.drive(ctx, link, i):
-			silent = i
-		default:
-			n++
+			if tried == nil {
+				kept = append(kept, l.outs[:n]...)
+			}
+			tried = append(tried, i)
 			continue
 		}
-		l.outs = append(append(l.outs[:n:n], l.outs[n+1:]...), i)
-		last++
+		if tried != nil {
+			kept = append(kept, i)
+		}
+	}
+	if tried != nil {
+		l.outs = slices.Concat(kept, passed, tried)
 	}
 }
 
