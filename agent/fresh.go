@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"davy/agent/config"
 	"davy/agent/control"
@@ -39,7 +41,15 @@ func (p *process) ReadNow(ctx context.Context, name string) (*operate.Fresh, err
 		if err != nil {
 			return nil, err
 		}
-		return operate.FreshOf(&tags[i], s.Image[i], 0, nil), nil
+		f := operate.FreshOf(&tags[i], s.Image[i], 0, nil)
+		f.Pushed = true
+		if last := s.Image[i].Received; last != (tag.Stamp{}) {
+			f.Age = time.Duration(s.At.Mono - last.Mono).Seconds()
+		}
+		if silent := g.workers[tags[i].Link].Stats(); silent.Silent {
+			f.Problem = cmp.Or(silent.Problem, "link silent")
+		}
+		return f, nil
 	case err != nil && r.Tag == 0:
 		return nil, err
 	}

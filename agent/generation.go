@@ -262,7 +262,8 @@ func (g *generation) tellKeeper(ctx context.Context) error {
 }
 
 // sameTags says which tag of the next plan a tag of this one is, 0 for none:
-// it has the same name and its values mean the same.
+// it has the same name and its values mean the same, codes and texts too (the
+// value of a text is a number of the plan's table).
 func sameTags(from, to *config.Plan) func(tag.ID) tag.ID {
 	ids := map[tag.Name]tag.ID{}
 	for i := range to.Tags {
@@ -273,7 +274,7 @@ func sameTags(from, to *config.Plan) func(tag.ID) tag.ID {
 			return 0
 		}
 		a := &from.Tags[id]
-		if b := &to.Tags[ids[a.Name]]; b.Name == a.Name && b.Unit == a.Unit && b.Kind == a.Kind {
+		if b := &to.Tags[ids[a.Name]]; b.Name == a.Name && b.Unit == a.Unit && b.Kind == a.Kind && slices.Equal(a.Names, b.Names) {
 			return b.ID
 		}
 		return 0

@@ -171,7 +171,8 @@ func TestProblemsOfLinks(t *testing.T) {
 		{"a: {link: line1, station: 1, ", "a: {link: line1, station: 1, watchdog: «holding 3 = 1 every 1s, ", "link-read-only"},
 		{"drives: b coil 0", "drives: «a coil 0", "link-read-only"},
 		{"gaps: no", "gaps: «maybe", "modbus.device.gaps"},
-		{"devices:\n", "devices:\n  t: {link: dcs, tags: {«x: {at: ns=2;s=A, state: {at: ns=2;s=B, type: bool, 0: good}}}}\n", "opcua.state"},
+		{"devices:\n", "devices:\n  t: {link: dcs, tags: {«x: {at: nsu=urn:x;s=A, state: {at: nsu=urn:x;s=B, type: bool, 0: good}}}}\n", "opcua.state"},
+		{"devices:\n", "devices:\n  t: {link: dcs, tags: {x: {at: «ns=2;s=A, type: float32}}}\n", "warning-opcua.index"},
 		{"gaps: no", "«debounce: 5ms", "field-of-other-kind"},
 	} {
 		text, at := edit(t, SiteFile, linkSite, x.from, x.to)

@@ -2,6 +2,7 @@ package operate
 
 import (
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,9 +22,11 @@ type Fresh struct {
 	Quality string    `json:"quality"` // good, uncertain, bad
 	Reason  string    `json:"reason"`  // why; see Reasons
 	Flags   []string  `json:"flags,omitempty"`
-	At      time.Time `json:"at,omitzero"`     // when it was received
-	Source  time.Time `json:"source,omitzero"` // what the device says of its time
-	Took    float64   `json:"took_ms"`         // from asking to having
+	At      time.Time `json:"at,omitzero"`      // when it was received
+	Source  time.Time `json:"source,omitzero"`  // what the device says of its time
+	Took    float64   `json:"took_ms"`          // from asking to having
+	Pushed  bool      `json:"pushed,omitempty"` // not asked for: the newest word of a device that speaks by itself
+	Age     float64   `json:"age_s,omitempty"`  // … how long ago it was received
 	Problem string    `json:"problem,omitempty"`
 }
 
@@ -86,11 +89,18 @@ func (f *Fresh) Write(w io.Writer, l i18n.Lang) error {
 		quality += l.Text("operate.comma", nil) + l.Text("operate.flag."+x, nil)
 	}
 	line := l.Text("operate.fresh", i18n.Args{"tag": f.Tag, "value": value, "quality": quality, "took": figure(f.Took)})
+	switch {
+	case f.Pushed && f.At.IsZero():
+		line = l.Text("operate.fresh-never", i18n.Args{"tag": f.Tag, "value": value, "quality": quality})
+	case f.Pushed:
+		age := strconv.FormatFloat(f.Age, 'f', 1, 64)
+		line = l.Text("operate.fresh-pushed", i18n.Args{"tag": f.Tag, "value": value, "quality": quality, "age": age})
+	}
 	if text := f.Text.In(l); text != "" && text != f.Tag {
 		line += "  " + text
 	}
 	if f.Problem != "" {
-		line += "\n  " + f.Problem
+		line += "\n  " + i18n.Plain(f.Problem)
 	}
 	_, err := io.WriteString(w, strings.TrimRight(line, " ")+"\n")
 	return err

@@ -442,8 +442,10 @@ func TestTableNames(t *testing.T) {
 		many.Names = append(many.Names, config.Name{Code: int64(i), Name: long})
 	}
 	r := &Recorder{o: Options{Log: slog.New(slog.DiscardHandler), Plan: &config.Plan{Tags: []config.Tag{
-		{}, {ID: 1, Name: "fan.state", Kind: tag.Bool, Names: []config.Name{{Code: 0, Name: "stop"}, {Code: 1, Name: "run"}}},
-		{ID: 2, Name: "odd", Names: []config.Name{{Code: 1, Name: long + "x"}, {Code: 2, Name: "known"}}}, many,
+		{},
+		{ID: 1, Name: "fan.state", Kind: tag.Bool, Names: []config.Name{{Code: 0, Name: "stop"}, {Code: 1, Name: "run"}}},
+		{ID: 2, Name: "odd", Names: []config.Name{{Code: 1, Name: long + "x"}, {Code: 2, Name: "known"}}},
+		many,
 	}}}}
 	table := r.table()
 	if got := table.Tags[0].Names; len(got) != 2 || got[1] != (wire.Name{Code: 1, Text: "run"}) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,16 @@ import (
 
 // line is a link with stations that each take a while, or do not answer.
 type line struct {
+	mu     sync.Mutex // held where the worker changes what the test looks at
+	passed time.Duration
 	now    func() tag.Stamp
 	wire   time.Duration // a transaction
 	limit  time.Duration // the link's timeout
 	dead   map[int]bool
 	later  map[int]int64 // station → not before
+	other  int64         // until then the line is another master's
+	alive  []config.KeepAlive
+	fed    int // writes that were taken
 	window int
 	asked  map[int]int
 	busy   time.Duration // spent on dead stations
@@ -37,7 +43,11 @@ func (r *request) String() string          { return fmt.Sprintf("station %d", r.
 func (l *line) Read(ctx context.Context, q drivers.Request, dst []tag.Reading) ([]tag.Reading, error) {
 	p := q.Points()[0]
 	quality, err := tag.GoodQuality, error(nil)
-	if until := l.later[p.Station]; until > l.now().Mono {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.other > l.now().Mono {
+		quality, err = tag.BadNoComm, &drivers.Later{Until: min(l.other, l.now().Mono+int64(5*time.Second)), Line: true, Why: errors.New("another master")}
+	} else if until := l.later[p.Station]; until > l.now().Mono {
 		quality, err = tag.BadNoComm, &drivers.Later{Until: until, Why: errors.New("in doubt")}
 	} else {
 		l.asked[p.Station]++
@@ -50,7 +60,9 @@ func (l *line) Read(ctx context.Context, q drivers.Request, dst []tag.Reading) (
 			}
 			l.busy += wait
 		}
+		l.mu.Unlock()
 		<-time.After(wait)
+		l.mu.Lock()
 	}
 	for _, p := range q.Points() {
 		dst = append(dst, tag.Reading{Tag: p.Tag, Quality: quality, Received: l.now()})
@@ -58,14 +70,30 @@ func (l *line) Read(ctx context.Context, q drivers.Request, dst []tag.Reading) (
 	return dst, err
 }
 
-func (l *line) Write(context.Context, drivers.Point, tag.Value) error { return nil }
-func (l *line) Close() error                                          { return nil }
-func (l *line) Window() int                                           { return max(l.window, 1) }
+func (l *line) Write(_ context.Context, p drivers.Point, _ tag.Value) error {
+	l.mu.Lock()
+	dead := l.dead[p.Station]
+	l.mu.Unlock()
+	if dead {
+		<-time.After(l.limit)
+		return drivers.ErrUnknown
+	}
+	<-time.After(l.wire)
+	l.mu.Lock()
+	l.fed++
+	l.mu.Unlock()
+	return nil
+}
+
+func (l *line) Close() error { return nil }
+func (l *line) Window() int  { return max(l.window, 1) }
 
 func (l *line) ReadAll(ctx context.Context, reqs []drivers.Request, each func(int, []tag.Reading, error)) {
 	<-time.After(l.wire)
 	for i, q := range reqs {
+		l.mu.Lock()
 		l.asked[q.Points()[0].Station]++
+		l.mu.Unlock()
 		each(i, []tag.Reading{{Tag: q.Points()[0].Tag, Quality: tag.GoodQuality, Received: l.now()}}, nil)
 	}
 }
@@ -90,7 +118,7 @@ func run(t *testing.T, stations, each int, period time.Duration, l *line, f func
 		start := time.Now()
 		l.now = func() tag.Stamp { return tag.Stamp{Mono: int64(time.Since(start)) + 1} }
 		l.asked = map[int]int{}
-		link := &config.Link{Name: "line", Timeout: l.limit}
+		link := &config.Link{Name: "line", Timeout: l.limit, KeepAlive: l.alive}
 		id := tag.ID(0)
 		for s := range stations {
 			for range each {
@@ -105,6 +133,8 @@ func run(t *testing.T, stations, each int, period time.Duration, l *line, f func
 			Link: link, Driver: driver{l: l}, Lane: out.Lane(0), Alive: func() bool { return true }, Condition: func(string, bool) {}, Now: l.now,
 			Log: slog.New(slog.DiscardHandler),
 			Offer: func(_ context.Context, b Batch) error {
+				l.mu.Lock()
+				defer l.mu.Unlock()
 				for _, r := range b.Readings {
 					w.last[r.Tag] = r
 					w.got[r.Tag]++
@@ -122,8 +152,12 @@ func run(t *testing.T, stations, each int, period time.Duration, l *line, f func
 	})
 }
 
-// pass lets time go by in the bubble; afterwards nobody else runs.
-func pass(d time.Duration) {
+// pass lets time go by in the bubble; afterwards nobody else runs. What the test
+// looked at before it is the worker's again.
+func (l *line) pass(d time.Duration) {
+	l.mu.Lock()
+	l.passed += d
+	l.mu.Unlock()
 	<-time.After(d)
 	synctest.Wait()
 }
@@ -132,13 +166,13 @@ func TestADeadStationCostsItsNeighboursLittle(t *testing.T) {
 	// Eight stations share a line that is always busy.
 	l := &line{wire: 20 * time.Millisecond, limit: 300 * time.Millisecond, dead: map[int]bool{}}
 	run(t, 8, 1, 100*time.Millisecond, l, func(w *world) {
-		pass(time.Minute)
+		l.pass(time.Minute)
 		count := func(span time.Duration) (n int) {
 			before := map[int]int{}
 			for s := range 7 {
 				before[s+1] = l.asked[s+1]
 			}
-			pass(span)
+			l.pass(span)
 			for s := range 7 {
 				n += l.asked[s+1] - before[s+1]
 			}
@@ -146,11 +180,11 @@ func TestADeadStationCostsItsNeighboursLittle(t *testing.T) {
 		}
 		whole := count(10 * time.Minute)
 		l.dead[8] = true
-		pass(time.Second)
+		l.pass(time.Second)
 		if q := w.last[8].Quality; q != tag.BadNoComm {
 			t.Errorf("a second after its station died the point is %v", q)
 		}
-		pass(time.Minute)
+		l.pass(time.Minute)
 		l.busy = 0
 		with := count(10 * time.Minute)
 		// Seven eighths of the line were theirs before.
@@ -161,12 +195,12 @@ func TestADeadStationCostsItsNeighboursLittle(t *testing.T) {
 			t.Errorf("of ten minutes the dead station took %v", l.busy)
 		}
 		l.dead[8] = false
-		pass(15 * time.Second)
+		l.pass(15 * time.Second)
 		if q := w.last[8].Quality; !q.Good() {
 			t.Errorf("15 s after its return it is %v", q)
 		}
 		n := l.asked[8]
-		pass(10 * time.Second)
+		l.pass(10 * time.Second)
 		if more := l.asked[8] - n; more < 50 {
 			t.Errorf("a station that is back was asked %d times in 10 s", more)
 		}
@@ -176,9 +210,9 @@ func TestADeadStationCostsItsNeighboursLittle(t *testing.T) {
 func TestAPatientLinkProbesShortly(t *testing.T) {
 	l := &line{wire: 5 * time.Millisecond, limit: 3 * time.Second, dead: map[int]bool{2: true}}
 	run(t, 2, 3, 200*time.Millisecond, l, func(w *world) {
-		pass(time.Minute)
+		l.pass(time.Minute)
 		l.busy = 0
-		pass(10 * time.Minute)
+		l.pass(10 * time.Minute)
 		if l.busy > 55*time.Second { // short probes 4 %, every fifth with all its time
 			t.Errorf("of ten minutes the dead station took %v", l.busy)
 		}
@@ -188,7 +222,7 @@ func TestAPatientLinkProbesShortly(t *testing.T) {
 			}
 		}
 		l.dead[2] = false
-		pass(15 * time.Second)
+		l.pass(15 * time.Second)
 		for id := tag.ID(1); id <= 6; id++ {
 			if !w.last[id].Quality.Good() {
 				t.Errorf("tag %d is %v after the return", id, w.last[id].Quality)
@@ -200,9 +234,9 @@ func TestAPatientLinkProbesShortly(t *testing.T) {
 func TestAllStationsDeadAreProbedOften(t *testing.T) {
 	l := &line{wire: 5 * time.Millisecond, limit: 300 * time.Millisecond, dead: map[int]bool{1: true, 2: true}}
 	run(t, 2, 2, time.Second, l, func(w *world) {
-		pass(2 * time.Minute)
+		l.pass(2 * time.Minute)
 		l.dead = map[int]bool{}
-		pass(6 * time.Second)
+		l.pass(6 * time.Second)
 		for id := tag.ID(1); id <= 4; id++ {
 			if !w.last[id].Quality.Good() {
 				t.Errorf("tag %d is %v", id, w.last[id].Quality)
@@ -214,7 +248,7 @@ func TestAllStationsDeadAreProbedOften(t *testing.T) {
 func TestWhatTheDriverPutsOffIsNoSilence(t *testing.T) {
 	l := &line{wire: 5 * time.Millisecond, limit: 300 * time.Millisecond, later: map[int]int64{1: int64(2 * time.Second)}}
 	run(t, 2, 2, 100*time.Millisecond, l, func(w *world) {
-		pass(1900 * time.Millisecond)
+		l.pass(1900 * time.Millisecond)
 		if l.asked[1] != 0 || w.last[1].Quality != tag.BadNoComm {
 			t.Errorf("a station in doubt was asked %d times, %v", l.asked[1], w.last[1].Quality)
 		}
@@ -224,7 +258,7 @@ func TestWhatTheDriverPutsOffIsNoSilence(t *testing.T) {
 		if s := w.Stats(); s.Failures != 0 || s.Overruns != 0 {
 			t.Errorf("%+v", s)
 		}
-		pass(200 * time.Millisecond)
+		l.pass(200 * time.Millisecond)
 		if !w.last[1].Quality.Good() || !w.last[2].Quality.Good() {
 			t.Errorf("after the doubt: %v, %v", w.last[1].Quality, w.last[2].Quality)
 		}
@@ -234,7 +268,7 @@ func TestWhatTheDriverPutsOffIsNoSilence(t *testing.T) {
 func TestAPersonsReadOvertakesPolling(t *testing.T) {
 	l := &line{wire: 50 * time.Millisecond, limit: 300 * time.Millisecond}
 	run(t, 8, 1, 50*time.Millisecond, l, func(w *world) { // eight times as much as the line carries
-		pass(time.Second)
+		l.pass(time.Second)
 		began := l.now().Mono
 		r, took, err := w.ReadNow(context.Background(), 5)
 		if err != nil || r.Tag != 5 || !r.Quality.Good() || took != 50*time.Millisecond {
@@ -251,10 +285,10 @@ func TestAPersonsReadOvertakesPolling(t *testing.T) {
 
 func TestWhatIsDueTogetherGoesTogether(t *testing.T) {
 	one := &line{wire: 10 * time.Millisecond, limit: time.Second}
-	run(t, 16, 1, 100*time.Millisecond, one, func(*world) { pass(10 * time.Second) })
+	run(t, 16, 1, 100*time.Millisecond, one, func(*world) { one.pass(10 * time.Second) })
 	all := &line{wire: 10 * time.Millisecond, limit: time.Second, window: 16}
 	run(t, 16, 1, 100*time.Millisecond, all, func(w *world) {
-		pass(10 * time.Second)
+		all.pass(10 * time.Second)
 		if s := w.Stats(); s.Overruns != 0 {
 			t.Errorf("%+v", s)
 		}
@@ -273,11 +307,10 @@ func TestWhatIsDueTogetherGoesTogether(t *testing.T) {
 func TestALinkThatEndsAnswersWhoWaits(t *testing.T) {
 	l := &line{wire: 5 * time.Millisecond, limit: time.Second}
 	run(t, 1, 1, time.Hour, l, func(w *world) {
-		w.Link.Scans = nil // nothing is ever found
-		if _, _, err := w.ReadNow(context.Background(), 1); err == nil {
+		if _, _, err := w.ReadNow(context.Background(), 2); err == nil {
 			t.Error("read without a request")
 		}
-		a := ask{id: 1, reply: make(chan reply, 1)}
+		a := ask{id: 2, reply: make(chan reply, 1)}
 		w.queue() <- a
 		w.refuse()
 		if r := <-a.reply; r.err == nil {
