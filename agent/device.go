@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"davy/agent/i18n"
+	"davy/agent/operate"
 	"davy/agent/ring"
 	"davy/drivers"
 	"davy/drivers/tag"
@@ -43,7 +43,7 @@ const maxWord, maxMessage = 120, 600
 
 // noteOf joins what a device says, as one line in which nothing moves a cursor.
 func noteOf(source, name, state, message string) string {
-	return i18n.Plain(strings.Join([]string{cut(source, maxWord), cut(name, maxWord), state, cut(message, maxMessage)}, " | "))
+	return operate.OneLine(strings.Join([]string{cut(source, maxWord), cut(name, maxWord), state, cut(message, maxMessage)}, " | "))
 }
 
 func cut(s string, limit int) string {

@@ -49,6 +49,9 @@ func LoadAccepted(dir string, set drivers.Set) (*Accepted, error) {
 
 // differs reports whether dir says something else than what was accepted, or is gone.
 func (a *Accepted) differs(dir string, templates fs.FS) bool {
+	if a.Bundle.Same(os.DirFS(dir), ".", templates) {
+		return false
+	}
 	b, problems := config.ReadSite(os.DirFS(dir), ".", templates)
 	return b == nil || !problems.OK() || b.Hash() != a.Bundle.Hash()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"davy/agent/config"
+	"davy/agent/i18n"
 	"davy/agent/ring"
 	"davy/drivers/tag"
 	"davy/rules"
@@ -213,3 +214,6 @@ func KeeperOf(w *ring.Writer) Keeper {
 	}
 	return k
 }
+
+// OneLine makes of what a device says one line that moves no cursor.
+func OneLine(s string) string { return i18n.Plain(s) }

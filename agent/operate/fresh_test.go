@@ -132,10 +132,26 @@ func TestFreshPaper(t *testing.T) {
 			write(FreshOf(plain, tag.Reading{Value: number, Quality: tag.MakeQuality(r.Status(), r, 0)}, 0, nil))
 		}
 		write(FreshOf(plain, tag.Reading{Value: number, Quality: tag.GoodQuality | tag.Constant | tag.Forced | tag.Test}, 0, nil))
+		pushed := FreshOf(plain, tag.Reading{Value: number, Quality: tag.GoodQuality, Received: stamp("2026-03-02 03:00:00")}, 0, nil)
+		pushed.Pushed, pushed.Age = true, 61.25
+		write(pushed)
+		pushed = FreshOf(plain, tag.Reading{}, 0, errors.New("link silent\x1b[2J"))
+		pushed.Pushed = true
+		write(pushed)
 		golden(t, "fresh."+string(l)+".golden", out.String())
 		if strings.Contains(out.String(), "⟨") {
 			t.Errorf("words are missing:\n%s", out.String())
 		}
+	}
+}
+
+// An error may hold a device's own words: they move no cursor on any screen.
+func TestProblemsMoveNoCursor(t *testing.T) {
+	v := night()
+	v.Links[0].Problem = "a\x1b[2J\nb\u202e"
+	var b bytes.Buffer
+	if err := v.WriteStatus(&b, i18n.En); err != nil || !strings.Contains(b.String(), "a [2J b") || strings.ContainsAny(b.String(), "\x1b\u202e") {
+		t.Errorf("%v: %q", err, b.String())
 	}
 }
 

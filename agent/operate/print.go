@@ -103,7 +103,8 @@ func (p Paper) Log(w io.Writer, v *View) error {
 
 func (p *page) say(key string, args i18n.Args) string { return p.Lang.Text(key, args) }
 
-func (p *page) line(s string) { p.b.WriteString(strings.TrimRight(s, " ") + "\n") }
+// line prints one line; what a device wrote into an error moves no cursor.
+func (p *page) line(s string) { p.b.WriteString(strings.TrimRight(i18n.Plain(s), " ") + "\n") }
 
 // head prints a heading, with an empty line before it if anything is above.
 func (p *page) head(key string) {
@@ -470,7 +471,7 @@ func (p *page) eventMore(e *Event) string {
 		parts = append(parts, p.say(key, i18n.Args{"name": e.Who.Name}))
 	}
 	if e.Note != "" {
-		note := i18n.Plain(e.Note)
+		note := e.Note
 		if e.Kind == "command-refused" && i18n.Has("refused."+note) {
 			refused := &Error{Code: "refused." + note, Args: map[string]any{"rule": e.Rule}}
 			if p.interlock(e.Rule) {

@@ -103,6 +103,11 @@ func (w *Worker) answerAsk(ctx context.Context, link drivers.Link, a ask) {
 			if err != nil && len(w.quietly.all) > 1 {
 				st.spared = done + int64(min(quietShare*took, quietLast))
 			}
+			if err == nil && st.quiet { // it is back: polling finds out at once
+				for _, n := range st.requests {
+					w.due[n] = done
+				}
+			}
 			r := reply{took: took, err: err}
 			if n < len(rs) {
 				r.reading = rs[n]

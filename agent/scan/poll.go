@@ -284,6 +284,10 @@ func (w *Worker) answered(i int, err error, took int64) {
 	}
 	switch {
 	case err == nil:
+		if !w.heard {
+			w.heard = true
+			w.unsaid()
+		}
 		w.answers.Add(1)
 		w.lastAnswer.Store(now)
 	case !put:

@@ -201,3 +201,39 @@ func TestAnEndedSubscriptionLeavesNothingGood(t *testing.T) {
 		})
 	}
 }
+
+// An alarm of the run before stands until somebody says otherwise: a driver's
+// condition of which it says nothing ends with the first answer, one that it says
+// stands does not.
+func TestConditionsOfTheRunBeforeEnd(t *testing.T) {
+	l := &line{wire: 5 * time.Millisecond, limit: time.Second, words: []string{"other-master", "untrusted"}, says: "untrusted"}
+	run(t, 1, 1, time.Second, l, func(*world) {
+		l.pass(3 * time.Second)
+		on, said := l.told["link.line.other-master"]
+		if on || !said || !l.told["link.line.untrusted"] {
+			t.Errorf("%v", l.told)
+		}
+	})
+}
+
+// A person who reads a quiet station that is back ends its quiet.
+func TestAReadEndsTheQuiet(t *testing.T) {
+	l := &line{wire: 20 * time.Millisecond, limit: time.Second, dead: map[int]bool{2: true}}
+	run(t, 2, 3, 200*time.Millisecond, l, func(w *world) {
+		l.pass(30 * time.Second)
+		for asked := l.asked[2]; l.asked[2] == asked; { // its next probe is far away then
+			l.pass(100 * time.Millisecond)
+		}
+		l.pass(2 * time.Second)
+		delete(l.dead, 2)
+		if r, _, err := w.ReadNow(context.Background(), 5); err != nil || !r.Quality.Good() {
+			t.Errorf("%+v, %v", r, err)
+		}
+		l.pass(time.Second)
+		for id := tag.ID(4); id <= 6; id++ {
+			if !w.last[id].Quality.Good() {
+				t.Errorf("tag %d: %v", id, w.last[id].Quality)
+			}
+		}
+	})
+}

@@ -94,9 +94,12 @@ type Worker struct {
 	lastAnswer                  atomic.Int64
 	longest                     atomic.Int64
 	silent                      atomic.Bool
-	said                        bool    // whether the link is silent was said since the start
-	fed                         []int64 // per keep-alive: when it is due, Mono
-	unfed                       []bool  // per keep-alive: the last write failed
+	heard                       bool            // something was answered since Run began
+	saying                      sync.Mutex      // also held while Condition is called: the newest word is the last
+	spoken                      map[string]bool // conditions that the driver said something of since Run began
+	said                        bool            // whether the link is silent was said since the start
+	fed                         []int64         // per keep-alive: when it is due, Mono
+	unfed                       []bool          // per keep-alive: the last write failed
 	problem                     atomic.Pointer[string]
 }
 
@@ -118,6 +121,10 @@ func (w *Worker) Stats() Stats {
 // Run opens the link and works until ctx ends; then it leaves the outputs as
 // declared and closes the link.
 func (w *Worker) Run(ctx context.Context) error {
+	w.saying.Lock()
+	w.spoken = nil
+	w.saying.Unlock()
+	w.heard = false
 	link, err := w.open(ctx)
 	if err != nil {
 		return err
@@ -145,12 +152,36 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) open(ctx context.Context) (drivers.Link, error) {
 	link, err := w.Driver.Open(ctx, drivers.LinkConfig{
 		Name: w.Link.Name, Settings: w.Link.Settings, Timeout: w.Link.Timeout, ReadOnly: w.Link.ReadOnly, Log: w.Log, Now: w.Now,
-		Say: func(condition string, on bool) { w.Condition("link."+w.Link.Name+"."+condition, on) }, Dir: w.Dir, Secret: w.Secret,
+		Say: w.say, Dir: w.Dir, Secret: w.Secret,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open link %s: %w", w.Link.Name, err)
 	}
 	return link, nil
+}
+
+// say passes on what a driver says of one of its own conditions.
+func (w *Worker) say(condition string, on bool) {
+	w.saying.Lock()
+	defer w.saying.Unlock()
+	if w.spoken == nil {
+		w.spoken = map[string]bool{}
+	}
+	w.spoken[condition] = true
+	w.Condition("link."+w.Link.Name+"."+condition, on)
+}
+
+// unsaid ends the driver's conditions of which it has said nothing since it was
+// opened: an alarm of the run before stands until its owner says otherwise, and
+// a driver that finds all well has nothing to say.
+func (w *Worker) unsaid() {
+	w.saying.Lock()
+	defer w.saying.Unlock()
+	for _, condition := range w.Link.Conditions {
+		if !w.spoken[condition] {
+			w.Condition("link."+w.Link.Name+"."+condition, false)
+		}
+	}
 }
 
 // subscribe runs a link whose device speaks by itself. What is to be written

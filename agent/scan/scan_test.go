@@ -27,6 +27,9 @@ type line struct {
 	later  map[int]int64 // station → not before
 	other  int64         // until then the line is another master's
 	alive  []config.KeepAlive
+	words  []string // conditions that the driver may say
+	says   string   // … and says when it is opened
+	told   map[string]bool
 	fed    int // writes that were taken
 	window int
 	asked  map[int]int
@@ -103,7 +106,12 @@ type driver struct {
 	l *line
 }
 
-func (d driver) Open(context.Context, drivers.LinkConfig) (drivers.Link, error) { return d.l, nil }
+func (d driver) Open(_ context.Context, cfg drivers.LinkConfig) (drivers.Link, error) {
+	if d.l.says != "" {
+		cfg.Say(d.l.says, true)
+	}
+	return d.l, nil
+}
 
 // world runs a worker over a line of stations with so many requests each.
 type world struct {
@@ -117,8 +125,8 @@ func run(t *testing.T, stations, each int, period time.Duration, l *line, f func
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		l.now = func() tag.Stamp { return tag.Stamp{Mono: int64(time.Since(start)) + 1} }
-		l.asked = map[int]int{}
-		link := &config.Link{Name: "line", Timeout: l.limit, KeepAlive: l.alive}
+		l.asked, l.told = map[int]int{}, map[string]bool{}
+		link := &config.Link{Name: "line", Timeout: l.limit, KeepAlive: l.alive, Settings: drivers.Settings{Conditions: l.words}}
 		id := tag.ID(0)
 		for s := range stations {
 			for range each {
@@ -130,7 +138,12 @@ func run(t *testing.T, stations, each int, period time.Duration, l *line, f func
 		out := output.New(plan, false, l.now, func(string, bool) {}, slog.New(slog.DiscardHandler))
 		w := &world{l: l, last: map[tag.ID]tag.Reading{}, got: map[tag.ID]int{}}
 		w.Worker = &Worker{
-			Link: link, Driver: driver{l: l}, Lane: out.Lane(0), Alive: func() bool { return true }, Condition: func(string, bool) {}, Now: l.now,
+			Link: link, Driver: driver{l: l}, Lane: out.Lane(0), Alive: func() bool { return true }, Now: l.now,
+			Condition: func(code string, on bool) {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.told[code] = on
+			},
 			Log: slog.New(slog.DiscardHandler),
 			Offer: func(_ context.Context, b Batch) error {
 				l.mu.Lock()

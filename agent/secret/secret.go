@@ -39,6 +39,8 @@ var (
 	ErrLong  = errors.New("too long")
 	ErrMany  = errors.New("too many secrets")
 	ErrOpen  = errors.New("others may read it")
+	// ErrElsewhere says that the directory of the secrets is a link or a file.
+	ErrElsewhere = errors.New("secrets is no directory")
 )
 
 // Info is what may be shown of a secret.
@@ -107,7 +109,14 @@ func Set(state, name, value string) error {
 	if err == nil {
 		err = accept.SyncDir(state)
 	} else if errors.Is(err, fs.ErrExist) {
-		err = os.Chmod(dir, 0o700) // whatever became of it
+		// Whatever became of it; but root must not be led elsewhere by who owns the state.
+		var info fs.FileInfo
+		if info, err = os.Lstat(dir); err == nil && !info.IsDir() {
+			err = ErrElsewhere
+		}
+		if err == nil {
+			err = os.Chmod(dir, 0o700)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("set secret %s: %w", name, err)

@@ -118,3 +118,24 @@ func TestManySecrets(t *testing.T) {
 		t.Errorf("one of them: %v", err)
 	}
 }
+
+// A link in the place of the directory is not followed: who owns the state
+// directory must not lead root elsewhere.
+func TestALinkIsNotFollowed(t *testing.T) {
+	state, other := t.TempDir(), t.TempDir()
+	if err := os.Chmod(other, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, Dir(state)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Set(state, "dcs", "x"); !errors.Is(err, ErrElsewhere) {
+		t.Errorf("%v", err)
+	}
+	if info, err := os.Stat(other); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if list, err := os.ReadDir(other); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}

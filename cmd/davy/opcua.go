@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -19,6 +20,9 @@ func opcuaWorker(c *cli.Call) error {
 	log := slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	slog.SetDefault(log)
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
+	// A server decides how much memory this process takes until somebody looks:
+	// where the machine has none left, it is this one that goes and not the decider.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	conn, err := child.Parent()
 	if err != nil {
 		return &cli.Error{Exit: cli.Wrong, Key: "davy.opcua.child"}

@@ -38,7 +38,7 @@ var (
 type Process struct {
 	Path     string        // "": our own binary
 	Args     []string      // without the program's name
-	Env      []string      // added to our own environment
+	Env      []string      // added to what it is given of our own environment
 	MemLimit int64         // bytes, handed over as GOMEMLIMIT, a wish; 0: none
 	MaxPSS   int64         // bytes of proportional memory at which it is replaced (ErrLarge); 0: not watched
 	Grace    time.Duration // 0: DefaultGrace
@@ -139,7 +139,8 @@ func (p *Process) start(path string) (*exec.Cmd, net.Conn, *os.File, error) {
 		}
 	}
 	cmd := exec.Command(path, p.Args...)
-	cmd.Env = append(os.Environ(), p.Env...)
+	seal()
+	cmd.Env = append(inherited(), p.Env...)
 	if p.MemLimit > 0 {
 		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(p.MemLimit, 10))
 	}
@@ -160,6 +161,34 @@ func (p *Process) start(path string) (*exec.Cmd, net.Conn, *os.File, error) {
 		return nil, nil, nil, errors.Join(err, conn.Close())
 	}
 	return cmd, conn, stderr, nil
+}
+
+// seal marks every descriptor above the standard ones close-on-exec. Ours are
+// already; those that we were started with (by a shell, by a supervisor) may
+// not be, and are not the child's either. What cannot be marked (it has just
+// been closed) needs no mark.
+func seal() {
+	names, _ := os.ReadDir("/proc/self/fd")
+	for _, n := range names {
+		if fd, err := strconv.Atoi(n.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
+// inherited is what of our own environment a child is given: what its runtime
+// and its resolver look at. The rest, credentials and the supervisor's sockets
+// among it, is not for a process that talks to strangers.
+func inherited() []string {
+	var env []string
+	for _, name := range [...]string{
+		"GOCOVERDIR", "GODEBUG", "GOGC", "GOMAXPROCS", "GORACE", "GOTRACEBACK", "LANG", "LC_ALL", "LOCALDOMAIN", "RES_OPTIONS", "TZ",
+	} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
 }
 
 // await gives the child its grace and kills it then.

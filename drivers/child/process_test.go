@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,26 @@ func parts(part string) int {
 		}
 	case "mid-frame":
 		_, _ = conn.Write([]byte{100, 0, 0, 0, 1, 2, 3})
+		return 0
+	case "pulse": // lives, and says who it is
+		pid := strconv.Itoa(os.Getpid())
+		for c.Write(2, []byte(pid)) == nil {
+			_, _ = unix.Poll(nil, 100)
+		}
+		return 0
+	case "tells": // what it was given: descriptors by what they are, then its environment
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return 5
+		}
+		var all []string
+		for _, n := range names {
+			if to, err := os.Readlink("/proc/self/fd/" + n.Name()); err == nil {
+				all = append(all, n.Name()+" "+to)
+			}
+		}
+		_ = c.Write(3, []byte(strings.Join(all, "\n")))
+		_ = c.Write(4, []byte(strings.Join(os.Environ(), "\n")))
 		return 0
 	case "chatty":
 		for range MaxLines + 50 {
@@ -245,5 +266,106 @@ func TestAnyOtherProcessIsNoChild(t *testing.T) {
 	}
 	if conn, err := Parent(); err == nil {
 		t.Errorf("descriptor 3 is taken for a parent: %v", conn)
+	}
+}
+
+// A child that is stopped (a debugger, a frozen control group) is noticed within
+// Quiet, and is ended although it cannot end by itself.
+func TestAStoppedChildIsNoticed(t *testing.T) {
+	p := part("pulse", io.Discard)
+	p.Grace = 200 * time.Millisecond
+	var took time.Duration
+	err := p.Run(t.Context(), func(_ context.Context, conn net.Conn) error {
+		c := NewConn(conn)
+		if _, _, err := c.Await(30 * time.Second); err != nil {
+			return err
+		}
+		_, pid, err := c.Read()
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(string(pid))
+		if err != nil {
+			return err
+		}
+		if err := unix.Kill(n, unix.SIGSTOP); err != nil {
+			return err
+		}
+		stopped := time.Now()
+		for err == nil {
+			_, _, err = c.Read()
+		}
+		took = time.Since(stopped)
+		return err
+	})
+	if !errors.Is(err, ErrQuiet) || !errors.Is(err, ErrKilled) || took > Quiet+time.Second {
+		t.Errorf("%v after %v", err, took)
+	}
+}
+
+// A child gets the stream and the three standard files, and nothing else that
+// the decider has open: no journal, no latch, no socket, no relay. Of its
+// environment it gets what its runtime needs, and no secret.
+func TestAChildIsGivenNothingElse(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/davy")
+	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+	t.Setenv("WATCHDOG_USEC", "1000000")
+	t.Setenv("DAVY_PASSWORD", "hunter2")
+	t.Setenv("TZ", "Asia/Shanghai")
+	file, err := os.OpenFile(t.TempDir()+"/journal", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ours := map[string]bool{}
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		to, err := os.Readlink("/proc/self/fd/" + n.Name())
+		if fd, _ := strconv.Atoi(n.Name()); err == nil && fd > 2 && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/sys/") { // every Go program opens the latter
+			ours[to] = true
+		}
+	}
+	if !ours[file.Name()] {
+		t.Fatalf("the journal is not open: %v", ours)
+	}
+	var env string
+	err = part("tells", io.Discard).Run(t.Context(), func(_ context.Context, conn net.Conn) error {
+		c := NewConn(conn)
+		if _, _, err := c.Await(30 * time.Second); err != nil {
+			return err
+		}
+		_, body, err := c.Read()
+		if err != nil {
+			return err
+		}
+		for line := range strings.SplitSeq(string(body), "\n") {
+			if fd, to, _ := strings.Cut(line, " "); len(fd) > 1 || fd > "2" {
+				if ours[to] {
+					t.Errorf("descriptor %s of the child is the decider's %s", fd, to)
+				}
+			}
+		}
+		_, body, err = c.Read()
+		env = string(body)
+		return err
+	})
+	if !errors.Is(err, ErrEnded) && err != nil {
+		t.Error(err)
+	}
+	for _, secret := range []string{"CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG", "hunter2"} {
+		if strings.Contains(env, secret) {
+			t.Errorf("the child's environment has %s", secret)
+		}
+	}
+	if !strings.Contains(env, "TZ=Asia/Shanghai") || !strings.Contains(env, "GOMEMLIMIT=67108864") {
+		t.Errorf("the child's environment is %q", env)
 	}
 }

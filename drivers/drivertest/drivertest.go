@@ -199,6 +199,7 @@ type check struct {
 	seed     uint64
 	stuck    bool
 	link     drivers.Link
+	timeout  time.Duration // of link
 	requests []drivers.Request
 	index    map[tag.ID]int
 	fault    string
@@ -220,7 +221,7 @@ func (c *check) open(cfg drivers.LinkConfig) {
 		c.violation(Stuck, "open: %v", err)
 		return
 	}
-	c.link = link
+	c.link, c.timeout = link, cfg.Timeout
 }
 
 func (c *check) close() {

@@ -20,7 +20,7 @@ func (c *check) read(ctx context.Context, q drivers.Request, into map[int]tag.Re
 	from := c.Config.Now()
 	dst, err := c.link.Read(ctx, q, dst)
 	to := c.Config.Now()
-	if took, most := time.Duration(to.Mono-from.Mono), c.Config.Timeout+grace; took > most {
+	if took, most := time.Duration(to.Mono-from.Mono), c.timeout+grace; took > most {
 		c.violation(Late, "%s took %v, more than %v", q, took, most)
 	}
 	if len(dst) < 1 || dst[0].Tag != 1<<30 {
@@ -126,7 +126,7 @@ func (c *check) readTogether(b drivers.Batcher, reqs []drivers.Request, into map
 		}
 	}
 	took := time.Duration(c.Config.Now().Mono - from.Mono)
-	if most := time.Duration(len(reqs)+1)*c.Config.Timeout + grace; took > most {
+	if most := time.Duration(len(reqs)+1)*c.timeout + grace; took > most {
 		c.violation(Late, "%d requests took %v, more than %v", len(reqs), took, most)
 	}
 }

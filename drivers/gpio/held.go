@@ -58,6 +58,14 @@ func (h *held) take(c *Chip, offset int) (*Line, error) {
 	return l, nil
 }
 
+// has reports whether the process has taken a line as an output.
+func (h *held) has(c *Chip, offset int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.lines[heldKey{c.device, offset}]
+	return ok
+}
+
 // drop lets a line go whose chip has gone.
 func (h *held) drop(l *Line) {
 	h.mu.Lock()

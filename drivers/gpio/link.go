@@ -85,6 +85,7 @@ func (l *link) open() error {
 // Why a line is not taken.
 var (
 	errIsOutput = errors.New("the line is an output now, and is not made an input (to read it as it is, write output)")
+	errHeld     = errors.New("this process holds the line as an output, of this plan or one before, and lets no relay go: restart davy to make it an input")
 	errTwoWays  = errors.New("the line was taken with another debounce or bias")
 )
 
@@ -111,6 +112,8 @@ func (l *link) take(p *drivers.Point) (*Line, *input, error) {
 	switch {
 	case err != nil:
 		return nil, nil, err
+	case info.Used && l.held.has(l.chip, offset):
+		return nil, nil, fmt.Errorf("%s: %w", a, errHeld)
 	case info.Used:
 		return nil, nil, fmt.Errorf("%s: %w: %q has it", a, unix.EBUSY, info.Consumer)
 	case info.Output:
@@ -257,7 +260,7 @@ func value(p *drivers.Point, level periph.Level) tag.Value {
 // quality says what an error makes of a point: what is not as it is
 // configured, what another has, and what does not answer.
 func quality(err error) tag.Quality {
-	for _, e := range []error{ErrNoLine, ErrAmbiguous, ErrOldKernel, errTwoWays, errIsOutput, unix.EINVAL, unix.EOPNOTSUPP, unix.ENXIO} {
+	for _, e := range []error{ErrNoLine, ErrAmbiguous, ErrOldKernel, errTwoWays, errIsOutput, errHeld, unix.EINVAL, unix.EOPNOTSUPP, unix.ENXIO} {
 		if errors.Is(err, e) {
 			return tag.BadConfig
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -275,7 +276,7 @@ func (w *watch) again(i int, got level, stamp tag.Stamp) {
 // wait waits for an edge, the next re-reading, or the end.
 func (w *watch) wait(ctx context.Context) error {
 	next := slices.MinFunc(w.due, time.Time.Compare)
-	ms := max(0, int((time.Until(next)+time.Millisecond-1)/time.Millisecond))
+	ms := int(min(max(0, (time.Until(next)+time.Millisecond-1)/time.Millisecond), math.MaxInt32))
 	for i := range w.polls {
 		w.polls[i].Revents = 0
 	}

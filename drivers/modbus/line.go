@@ -21,6 +21,10 @@ package modbus
 //     answer of another shape has come, all that was owed before it has come or
 //     never will, and the station is out of doubt. The wait is therefore the first
 //     guard and the shape the second, which no lateness defeats.
+//   - A write does not wait for that, unless one of its function is open: what is
+//     owed to a read has another function and is no confirmation. Its answer is
+//     the station's word on the write alone, and ends the doubt only where the
+//     wait is over.
 //   - Requests in a row to a station and function differ in shape where the map
 //     allows it (split_form.go), so that a doubled answer fits nothing.
 //
@@ -37,6 +41,13 @@ package modbus
 // request of the same shape, where the map allows no other. An identity register
 // in the template narrows both, and late_max can be raised.
 //
+// While Davy listens for another master, or is silent because of one, outputs are
+// not written either: two masters that speak at once spoil both, and a site where
+// an output must act all the same says `other_master: allow`. There the line has
+// another's answers too. One that follows a request to our station and function,
+// heard before ours or within its wait, is never taken for ours; the wait then
+// ends in doubt. An answer to a request that was not heard is beyond.
+//
 // A two-wire adapter may hear what it sends. That is seen from the first read,
 // whose echo is no answer; only a write that is the very first thing on such a
 // line could take its echo for the confirmation, where `echo: yes` is not written.
@@ -45,6 +56,7 @@ package modbus
 // outlive the process, so that a line begins with ListenFor of silence.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +116,8 @@ var (
 	errThrown  = errors.New("an answer that may be an earlier request's was thrown away")
 	errListen  = errors.New("listening for another master")
 	errMaster  = errors.New("another master speaks on this line")
+	errSoon    = errors.New("too soon after the last request")
+	errOthers  = errors.New("an answer to another master may come first")
 	errBabble  = errors.New("the line is never quiet")
 	errChecked = fmt.Errorf("%w: check sum", errNonsense)
 )
@@ -135,6 +149,10 @@ type station struct {
 	proof  int64 // it is not asked again before, Mono
 	thrown bool  // an answer was thrown away since
 	nonce  uint16
+
+	// Until when what it says of a function may be for another master.
+	other   time.Time
+	otherOf byte
 
 	past  [maxPast]shape
 	pasts int
@@ -174,7 +192,9 @@ type line struct {
 	heardAt time.Time // the last byte, either way
 	free    time.Time // after a broadcast
 	cast    bool      // what was sent last was one
+	began   time.Time // the transaction
 	wrong   bool      // an answer of a wrong length came
+	fouled  bool      // another master asked the same of the same station meanwhile
 	echoes  bool      // what is sent is heard
 	echoed  bool      // the last request was
 	watch   watch
@@ -261,7 +281,7 @@ func (l *line) broadcast(ctx context.Context, adu []byte, deadline time.Time) ([
 	if n := l.unit.answerSize(adu); n != 5 {
 		return nil, unsent{errors.New("a broadcast cannot be answered")}
 	}
-	if err := l.settle(ctx, deadline, time.Time{}); err != nil {
+	if err := l.settle(ctx, deadline, time.Time{}, nil, 0); err != nil {
 		return nil, err
 	}
 	left, err := l.send(adu)
@@ -275,12 +295,13 @@ func (l *line) broadcast(ctx context.Context, adu []byte, deadline time.Time) ([
 
 // ask is one request and its answer.
 func (l *line) ask(ctx context.Context, s *station, adu []byte, sh shape, deadline time.Time) ([]byte, error) {
-	limit := time.Until(deadline)
+	l.began = time.Now()
+	limit := deadline.Sub(l.began)
 	var free time.Time
 	if l.unit != nil && l.unit.pause > 0 {
 		free = s.ended.Add(l.unit.pause)
 	}
-	if err := l.settle(ctx, deadline, free); err != nil {
+	if err := l.settle(ctx, deadline, free, s, sh.function); err != nil {
 		return nil, err
 	}
 	s.asked(sh)
@@ -316,7 +337,7 @@ func (l *line) ask(ctx context.Context, s *station, adu []byte, sh shape, deadli
 
 // silence notes a wait that ended without the answer and says what it was.
 func (l *line) silence(s *station, sh shape, sent time.Time, limit time.Duration) error {
-	if l.wrong && len(s.open) == 0 {
+	if l.wrong && !l.fouled && len(s.open) == 0 {
 		// Nothing else was owed, so this was its answer: there is no doubt.
 		s.answers++
 		l.mute, l.silent = 0, 0
@@ -338,7 +359,7 @@ func (l *line) silence(s *station, sh shape, sent time.Time, limit time.Duration
 // send writes a request and returns how long it still takes to leave.
 func (l *line) send(adu []byte) (left time.Duration, err error) {
 	l.in.clear()
-	l.wrong, l.cast, l.echoed = false, false, false
+	l.wrong, l.fouled, l.cast, l.echoed = false, false, false, false
 	l.out = l.encode(l.out[:0], adu[6:])
 	l.count.Asked++
 	_, err = l.port.Write(l.out)
@@ -363,21 +384,14 @@ func (l *line) await(s *station, adu []byte, sent time.Time, early time.Duration
 				continue
 			}
 			l.came(n, at)
-			for {
+			if (echo || !givesBack(adu[7])) && !l.echoed {
+				l.hearItself()
+				echo = echo && !l.echoed
+			}
+			for !echo { // before it heard itself nothing is an answer
 				body, ok := l.next(&l.in, &l.want, false)
 				if !ok {
 					break
-				}
-				if (echo || !givesBack(adu[7])) && string(body) == string(adu[6:]) {
-					if !l.echoes {
-						l.log.Info("line gives back what is sent", "target", l.target)
-					}
-					l.echoes, l.echoed, echo = true, true, false
-					continue
-				}
-				if echo {
-					l.count.Dropped++ // before it heard itself
-					continue
 				}
 				if data, err, mine := l.judge(s, adu, body); mine {
 					return data, err
@@ -388,6 +402,19 @@ func (l *line) await(s *station, adu []byte, sent time.Time, early time.Duration
 			return nil, err
 		}
 	}
+}
+
+// hearItself takes what was sent out of what came, with all before it.
+func (l *line) hearItself() {
+	at := bytes.Index(l.in.buf[l.in.r:l.in.w], l.out)
+	if at < 0 {
+		return
+	}
+	if !l.echoes {
+		l.log.Info("line gives back what is sent", "target", l.target)
+	}
+	l.echoes, l.echoed, l.in.garbled = true, true, false
+	l.in.skip(l.in.r + at + len(l.out))
 }
 
 // came notes n bytes more.
@@ -410,12 +437,22 @@ func (l *line) judge(s *station, adu, body []byte) (data []byte, err error, mine
 	}
 	got := shapeIn(body)
 	if !l.want.covers(got) {
-		if s.knows(got) {
+		switch {
+		case s.knows(got):
 			l.late(s, got)
-		} else {
+		case asks(body) && !answers(body):
+			l.asksToo(s, body)
+		default:
 			l.count.Nonsense++
 			l.wrong = true
+			if asks(body) { // or so it may be
+				l.fouled = !givesBack(body[1])
+			}
 		}
+		return nil, nil, false
+	}
+	if l.fouled {
+		l.count.Dropped++
 		return nil, nil, false
 	}
 	n := copy(l.answer[header-1:], body)

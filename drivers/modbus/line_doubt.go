@@ -55,9 +55,10 @@ func (l *line) lateMax(s *station) time.Duration {
 	return min(max(LateLeast, lateFactor*s.longest), MaxLateMax)
 }
 
-// unanswered puts a station in doubt.
+// unanswered puts a station in doubt. A wait that was cut short counts as if it
+// had lasted: late is what comes after a whole one.
 func (l *line) unanswered(s *station, sh shape, sent time.Time) {
-	s.since = l.now().Mono
+	s.since = l.now().Mono + int64(max(0, l.timeout-time.Since(l.began)))
 	s.until = s.since + int64(l.lateMax(s))
 	s.owes(sh, sent)
 }
@@ -96,6 +97,9 @@ func (s *station) proved() {
 func (l *line) askInDoubt(ctx context.Context, s *station, adu []byte, sh shape, deadline time.Time) ([]byte, error) {
 	now := l.now().Mono
 	if now < s.until {
+		if l.urgent(s, sh.function) {
+			return l.ask(ctx, s, adu, sh, deadline)
+		}
 		return nil, doubted(now, s.until, errDoubt)
 	}
 	sure := !s.clashes(sh)
@@ -134,6 +138,12 @@ func (l *line) askInDoubt(ctx context.Context, s *station, adu []byte, sh shape,
 		s.proved()
 	}
 	return data, err
+}
+
+// urgent reports whether a request may go out although its station owes
+// answers: a write that none of them can confirm.
+func (l *line) urgent(s *station, function byte) bool {
+	return writes(function) && len(s.open) < MaxOpen && !s.refuses(function)
 }
 
 // refuses reports whether a refusal of this function may be to an open request.

@@ -120,6 +120,16 @@ func givesBack(function byte) bool {
 	return false
 }
 
+// writes reports whether a function writes.
+func writes(function byte) bool {
+	switch function {
+	case lib.FuncCodeWriteSingleCoil, lib.FuncCodeWriteSingleRegister, lib.FuncCodeWriteMultipleCoils,
+		lib.FuncCodeWriteMultipleRegisters, lib.FuncCodeMaskWriteRegister, lib.FuncCodeReadWriteMultipleRegisters:
+		return true
+	}
+	return false
+}
+
 // shape is what an answer can be told by: its function and length, and of a
 // write what it gives back. Two requests of one shape have answers that nobody
 // can tell apart.

@@ -12,22 +12,40 @@ import (
 // at: late answers, another master. Reading is the wait, so that nothing that
 // came before a request is left to be taken for its answer; that is more than
 // the kernel's flush, which throws away unseen.
-func (l *line) settle(ctx context.Context, deadline, free time.Time) error {
+//
+// A station s that another master asked for the same function may answer him
+// first; nil: nobody answers. A request needs half of its time for itself: what
+// has to wait for longer is asked later.
+func (l *line) settle(ctx context.Context, deadline, free time.Time, s *station, function byte) error {
 	if l.free.After(free) {
 		free = l.free
 	}
+	now := time.Now()
+	half := now.Add(deadline.Sub(now) / 2)
+	if free.After(half) {
+		return unsent{later(l.now().Mono+int64(free.Sub(now)), false, errSoon)}
+	}
 	heard := l.master
 	for {
-		now := time.Now()
+		now = time.Now()
 		target := l.heardAt.Add(l.quiet)
 		if free.After(target) {
 			target = free
 		}
 		if target.After(deadline) {
-			if free.After(deadline) {
-				return unsent{later(l.now().Mono+int64(free.Sub(now)), false, errors.New("too soon after the last request"))}
-			}
 			return unsent{errBabble}
+		}
+		if !now.Before(deadline) {
+			return unsent{context.DeadlineExceeded}
+		}
+		first := s != nil && s.otherOf == function && s.other.After(now)
+		if first {
+			if !now.Before(half) {
+				return unsent{later(l.now().Mono+int64(s.other.Sub(now)), false, errOthers)}
+			}
+			if target = s.other; target.After(half) {
+				target = half // and look again
+			}
 		}
 		if !now.Before(deadline) {
 			return unsent{context.DeadlineExceeded}
@@ -39,7 +57,7 @@ func (l *line) settle(ctx context.Context, deadline, free time.Time) error {
 		if err != nil {
 			return unsent{l.drop(err, false)}
 		}
-		if n == 0 && !time.Now().Before(target) {
+		if n == 0 && !first && !time.Now().Before(target) {
 			break
 		}
 		l.hear(n)
@@ -94,6 +112,9 @@ func (l *line) hear(n int) {
 func (l *line) overheard(body []byte) {
 	s := l.at(body[0])
 	if answers(body) {
+		if body[1]&^0x80 == s.otherOf {
+			s.other = time.Time{}
+		}
 		if got := shapeIn(body); s.knows(got) {
 			l.late(s, got)
 			return
@@ -103,7 +124,7 @@ func (l *line) overheard(body []byte) {
 	case l.cast && asks(body): // a broadcast of ours that is given back
 		l.cast = false
 	case asks(body):
-		l.other()
+		l.asksToo(s, body)
 	case l.listenUntil != 0 || l.master:
 		if l.strays++; l.strays > 1 {
 			l.other()
@@ -112,6 +133,17 @@ func (l *line) overheard(body []byte) {
 	default:
 		l.count.Dropped++
 	}
+}
+
+// asksToo notes another master's request to s, whose answer may be taken for one
+// to ours of the same function.
+func (l *line) asksToo(s *station, body []byte) {
+	l.other()
+	if givesBack(body[1]) {
+		return // what it gives back says what was asked
+	}
+	s.other, s.otherOf = time.Now().Add(l.timeout), body[1]
+	l.fouled = l.fouled || l.want.station == s.number && l.want.function == body[1]
 }
 
 // other notes another master.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"unicode/utf8"
 
 	"davy/drivers"
 	"davy/drivers/child"
@@ -23,10 +24,11 @@ type talk struct {
 	began      int64 // Mono: nothing was received before
 
 	mu      sync.Mutex
-	late    int64  // ns by which the child's clock is behind ours, at most
-	session uint32 // the one that is up; 0: none
-	last    uint32 // the newest there was
-	down    error  // why there is none; nil: none was tried yet
+	late    int64         // ns by which the child's clock is behind ours, at most
+	session uint32        // the one that is up; 0: none
+	last    uint32        // the newest there was
+	down    error         // why there is none; nil: none was tried yet
+	giving  chan struct{} // holds one while somebody gives handles: the child takes them in their order
 	known   map[*request]uint32
 	handles uint32
 	calls   map[uint32]*call
@@ -58,7 +60,7 @@ type call struct {
 func newTalk(l *link, conn *child.Conn, began int64) *talk {
 	t := &talk{
 		l: l, conn: conn, generation: l.generation, began: began,
-		known: map[*request]uint32{}, calls: map[uint32]*call{}, left: make(chan struct{}), ended: make(chan struct{}), batch: &Batch{},
+		giving: make(chan struct{}, 1), known: map[*request]uint32{}, calls: map[uint32]*call{}, left: make(chan struct{}), ended: make(chan struct{}), batch: &Batch{},
 	}
 	return t
 }
@@ -326,8 +328,17 @@ var (
 	errLeft         = errors.New("subscription ended")
 )
 
-// clip bounds a child's text.
-func clip(s string) string { return s[:min(len(s), MaxText)] }
+// clip bounds a child's text, between two characters.
+func clip(s string) string {
+	if len(s) <= MaxText {
+		return s
+	}
+	n := MaxText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
 
 // up returns the session that is up, or why there is none.
 func (t *talk) up() (uint32, error) {
@@ -344,6 +355,8 @@ func (t *talk) up() (uint32, error) {
 
 // give gives handles to points, once for each request (nil: of a subscription).
 func (t *talk) give(r *request, points []drivers.Point) (uint32, error) {
+	t.giving <- struct{}{}
+	defer func() { <-t.giving }()
 	t.mu.Lock()
 	first, have := t.known[r]
 	if !have || r == nil {
@@ -357,14 +370,19 @@ func (t *talk) give(r *request, points []drivers.Point) (uint32, error) {
 	if uint64(first)+uint64(len(points)) > MaxHandle {
 		return 0, fmt.Errorf("more than %d items", MaxHandle)
 	}
-	for from := 0; from < len(points); from += MaxItems {
-		part := points[from:min(from+MaxItems, len(points))]
+	for from, most := 0, MaxItems; from < len(points); {
+		part := points[from:min(from+most, len(points))]
 		m := Items{First: first + uint32(from), Items: make([]Item, len(part))}
 		for i := range part {
 			m.Items[i] = Item{part[i].Address.(Address), part[i].Type.Kind, part[i].Period, part[i].Texts}
 		}
-		if err := send(t.conn, KindItems, m); err != nil {
+		switch err := send(t.conn, KindItems, m); {
+		case errors.Is(err, child.ErrLong) && len(part) > 1: // long names, many texts
+			most = len(part) / 2
+		case err != nil:
 			return 0, err
+		default:
+			from += len(part)
 		}
 	}
 	t.mu.Lock()

@@ -85,7 +85,7 @@ func TestSimKeepsTheContract(t *testing.T) {
 				},
 			},
 			Cannot: inMemory(),
-			Lack: []func(int){func(i int) { d.Behave(Behaviour{Unreadable: []string{ps[i].Address.String()}}) }},
+			Lack:   []func(int){func(i int) { d.Behave(Behaviour{Unreadable: []string{ps[i].Address.String()}}) }},
 			Held: func(i int, v tag.Value, from, to tag.Stamp) bool {
 				for n, e := range history[i] {
 					if e.v == v && e.from <= to.Mono && (n+1 == len(history[i]) || history[i][n+1].from >= from.Mono) {

@@ -92,7 +92,7 @@ var House = []Package{
 
 // What only tests use, beside what their package may use.
 const testLibs = "pgregory.net/rapid github.com/rogpeppe/go-internal github.com/mochi-mqtt/server/v2 " +
-	"github.com/goburrow/modbus github.com/klauspost/compress google.golang.org/protobuf"
+	"github.com/goburrow/modbus github.com/gopcua/opcua github.com/klauspost/compress google.golang.org/protobuf"
 
 // What the decider must never hold, whoever brings it in.
 var forbidden = []string{"go.etcd.io/bbolt", "github.com/eclipse/paho.mqtt.golang", "net/http", "crypto/tls"}

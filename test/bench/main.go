@@ -20,6 +20,7 @@ import (
 	"davy/test/bench/gapbench"
 	"davy/test/bench/linebench"
 	"davy/test/bench/modbusbench"
+	"davy/test/bench/opcuabench"
 	"davy/test/bench/planbench"
 	"davy/test/bench/pollbench"
 	"davy/test/bench/reactbench"
@@ -37,6 +38,7 @@ var groups = []group{
 	{"rules", rulesbench.Run},
 	{"poll.bus_time_vs_optimum", planbench.Run},
 	{"modbus", modbusbench.Run},
+	{"opcua", opcuabench.Run},
 	{"rtu", linebench.Run},
 	{"binary", binary},
 	{"start.watching_s", startbench.Run},

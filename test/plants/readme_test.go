@@ -1,35 +1,59 @@
 package plants
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"testing/fstest"
 
 	"davy/agent/config"
 	"davy/drivers"
 	"davy/drivers/modbus"
+	"davy/drivers/opcua"
 	firmware "davy/firmware-configs"
 )
 
-// What the READMEs show as a first site compiles, in both languages.
-func TestFirstSiteOfTheReadme(t *testing.T) {
+// What the READMEs show compiles, in both languages: the first site, and that
+// with the serial line and with the OPC UA server.
+func TestSitesOfTheReadme(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(nil, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	set := drivers.Set{"modbus-tcp": modbus.TCP{}, "modbus-rtu": modbus.RTU{}, "opcua": opcua.Driver{}}
 	for _, name := range []string{"README.md", "README.zh-CN.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		blocks := block.FindAllSubmatch(text, -1)
-		if len(blocks) != 2 {
-			t.Fatalf("%s shows %d files, site.yaml and rules.yaml were meant", name, len(blocks))
+		if len(blocks) != 4 {
+			t.Fatalf("%s shows %d files, site.yaml, rules.yaml, a line and a server were meant", name, len(blocks))
 		}
-		site := fstest.MapFS{"site.yaml": {Data: blocks[0][1]}, "rules.yaml": {Data: blocks[1][1]}}
-		bundle, problems := config.ReadSite(site, ".", firmware.Devices)
-		plan, more := config.Compile(bundle, drivers.Set{"modbus-tcp": modbus.TCP{}})
-		if problems = problems.Join(more); plan == nil || len(problems) > 0 {
-			t.Errorf("%s: %+v", name, problems)
+		// A further link and its devices may stand in either file.
+		for _, more := range [][]byte{nil, blocks[2][1], blocks[3][1]} {
+			site := fstest.MapFS{
+				"site.yaml": {Data: blocks[0][1]}, "rules.yaml": {Data: slices.Concat(blocks[1][1], more)},
+				"dcs.der": {Data: der},
+			}
+			bundle, problems := config.ReadSite(site, ".", firmware.Devices)
+			plan, rest := config.Compile(bundle, set)
+			if problems = problems.Join(rest); plan == nil || len(problems) > 0 {
+				t.Errorf("%s: %s%+v", name, more, problems)
+			} else if want := min(len(more), 1) + 1; len(plan.Links) != want {
+				t.Errorf("%s: %s%d links", name, more, len(plan.Links))
+			}
 		}
 	}
 }

@@ -129,7 +129,7 @@ func doubtful(status ua.StatusCode) bool {
 	switch status {
 	case ua.StatusBadTimeout, ua.StatusBadRequestTimeout, ua.StatusBadCommunicationError, ua.StatusBadNoCommunication, ua.StatusBadUnexpectedError,
 		ua.StatusBadInternalError, ua.StatusBadShutdown, ua.StatusBadServerHalted, ua.StatusBadConnectionClosed, ua.StatusBadSecureChannelClosed,
-		ua.StatusBadSessionClosed, ua.StatusBadDeviceFailure, ua.StatusGoodCompletesAsynchronously, ua.StatusUncertain:
+		ua.StatusBadSessionClosed, ua.StatusBadDeviceFailure, ua.StatusGoodCompletesAsynchronously, ua.StatusGoodClamped, ua.StatusUncertain:
 		return true
 	}
 	return false

@@ -2,9 +2,13 @@ package worker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
@@ -74,9 +78,17 @@ func eventFilter() *ua.ExtensionObject {
 type alarms struct {
 	active     map[string]bool // retained conditions, by ID; true: active
 	refreshing bool
+	since      int64           // Mono: when the refresh under way began
 	fresh      map[string]bool // of the refresh under way
 	known      bool            // a refresh ended
+	told       int64           // the count that was sent last
 }
+
+// The limits of refreshes.
+const (
+	refreshMost = 30 * time.Second // a refresh that has not ended by then never will: the count is bad, and what comes is news again
+	refreshRest = time.Second      // between two that a server wants
+)
 
 func newAlarms() *alarms { return &alarms{active: map[string]bool{}} }
 
@@ -91,6 +103,7 @@ func (a *alarms) count(handle uint32, received tag.Stamp) opcua.Sample {
 			n++
 		}
 	}
+	a.told = n
 	return opcua.Sample{Handle: handle, Quality: tag.GoodQuality, Value: tag.IntValue(n), Received: received}
 }
 
@@ -128,11 +141,16 @@ func (sub *subscription) events(n *ua.EventNotificationList, received tag.Stamp)
 			}
 			return e.EventFields[i].Value()
 		}
+		if a.refreshing && received.Mono-a.since > int64(refreshMost) {
+			a.refreshing, a.fresh, a.known = false, nil, false
+			w.emit(sub.s, 0, []opcua.Sample{a.count(h, received)})
+			sub.ask()
+		}
 		kind, _ := get(fieldEventType).(*ua.NodeID)
 		if kind != nil && kind.Namespace() == 0 {
 			switch kind.IntID() {
 			case id.RefreshStartEventType:
-				a.refreshing, a.fresh = true, map[string]bool{}
+				a.refreshing, a.fresh, a.since = true, map[string]bool{}, received.Mono
 				continue
 			case id.RefreshEndEventType:
 				if a.refreshing {
@@ -146,7 +164,7 @@ func (sub *subscription) events(n *ua.EventNotificationList, received tag.Stamp)
 				}
 				a.known = false // until the next refresh ends
 				w.emit(sub.s, 0, []opcua.Sample{a.count(h, received)})
-				sub.s.group.Go(sub.refresh)
+				sub.ask()
 				continue
 			}
 		}
@@ -156,11 +174,11 @@ func (sub *subscription) events(n *ua.EventNotificationList, received tag.Stamp)
 			continue
 		}
 		c := opcua.Condition{Generation: w.hello.Generation, Session: sub.s.number, Handle: h, Received: received, Refreshed: a.refreshing}
-		c.ID = short(condition.String())
+		c.ID = name(condition.String())
 		branch, _ := get(fieldBranch).(*ua.NodeID)
 		earlier := branch != nil && branch.String() != "i=0"
 		if earlier {
-			c.ID = short(condition.String() + " " + branch.String())
+			c.ID = name(condition.String() + " " + branch.String())
 		}
 		c.Source, c.Name, c.Message = words(get(fieldSource)), words(get(fieldName)), words(get(fieldMessage))
 		if at, ok := get(fieldTime).(time.Time); ok {
@@ -179,8 +197,13 @@ func (sub *subscription) events(n *ua.EventNotificationList, received tag.Stamp)
 			a.put(c.ID, c.Retain, c.Active)
 		}
 		w.condition(sub.s, &c)
-		if !a.refreshing && a.known {
-			w.emit(sub.s, 0, []opcua.Sample{a.count(h, received)})
+		if !a.known {
+			continue
+		}
+		// A refresh tells what stands already: of that only what changes the count is news.
+		was := a.told
+		if now := a.count(h, received); !a.refreshing || !now.Quality.Good() || now.Value.Int() != was {
+			w.emit(sub.s, 0, []opcua.Sample{now})
 		}
 	}
 	return nil
@@ -208,7 +231,63 @@ func words(v any) string {
 	return ""
 }
 
-func short(s string) string { return s[:min(len(s), opcua.MaxText)] }
+// short is a text of the server's as a message may hold it: whole characters, and
+// not too many of them.
+func short(s string) string {
+	if len(s) > opcua.MaxText {
+		s = s[:opcua.MaxText]
+		for n := 1; n < utf8.UTFMax && len(s) > n; n++ { // a character that was cut through
+			if b := s[len(s)-n]; utf8.RuneStart(b) {
+				if !utf8.FullRuneInString(s[len(s)-n:]) {
+					s = s[:len(s)-n]
+				}
+				break
+			}
+		}
+	}
+	return strings.ToValidUTF8(s, "?")
+}
+
+// name is short for what must stay different from every other: a name that
+// cannot be told whole ends in its SHA-256.
+func name(s string) string {
+	if len(s) <= opcua.MaxText && utf8.ValidString(s) {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	return short(s[:min(len(s), opcua.MaxText/2)]) + " sha256:" + hex.EncodeToString(sum[:])
+}
+
+// ask asks for a refresh, one at a time: a server that wants one with every
+// event gets one a second. The caller holds mu, in a goroutine of the session's
+// group or before its end.
+func (sub *subscription) ask() {
+	if sub.asking {
+		sub.wanted = true
+		return
+	}
+	sub.asking = true
+	sub.s.group.Go(func() {
+		for {
+			sub.refreshing()
+			rest := time.NewTimer(refreshRest)
+			select {
+			case <-sub.s.ctx.Done():
+				rest.Stop()
+				return
+			case <-rest.C:
+			}
+			sub.mu.Lock()
+			if !sub.wanted {
+				sub.asking = false
+				sub.mu.Unlock()
+				return
+			}
+			sub.wanted = false
+			sub.mu.Unlock()
+		}
+	})
+}
 
 // refresh asks the server to tell again what stands. A server that cannot
 // leaves the count of its notifiers unknown: bad, with its status.

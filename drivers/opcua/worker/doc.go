@@ -28,8 +28,8 @@
 // password is sent. Certificate revocation lists are not read.
 //
 // What the gate cannot hold back is what stands inside a message: a server that
-// holds the trusted key, or any where the site says `security: none`, can make
-// the library panic in a goroutine of its own (an array of -2 elements; where
+// holds the trusted key, or any that answers while endpoints are asked for or
+// where the site says `security: none`, can make the library panic in a goroutine of its own (an array of -2 elements; where
 // int has 32 bits, a text of 0x80000001 bytes). That ends the process: all is
 // bad, and the parent starts another.
 //

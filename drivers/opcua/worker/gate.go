@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,10 @@ const (
 	maxPartial  = 8 << 20 // bytes of unfinished messages, all requests together
 	maxText     = 4096    // bytes of a policy's URI or an error's text
 	unsentLimit = 10 * time.Second
+	// renewMost is how often a server may have the keys of a channel renewed: one
+	// that lets them hold for less than some seconds makes the library ask without
+	// a pause.
+	renewMost = time.Second
 )
 
 // expect is what the server's side of a secure channel must look like.
@@ -51,6 +56,7 @@ type gate struct {
 	far, near *net.TCPConn
 	want      expect
 	wait      sync.WaitGroup
+	opened    *atomic.Uint64 // counts keys; nil: nobody does
 
 	mu    sync.Mutex
 	cause error // why the gate closed
@@ -58,7 +64,7 @@ type gate struct {
 
 // openGate connects to addr and returns the gate and the connection that the
 // library is to use. Closing that connection closes the gate once all was sent.
-func openGate(ctx context.Context, addr string, want expect) (*gate, *net.TCPConn, error) {
+func openGate(ctx context.Context, addr string, want expect, opened *atomic.Uint64) (*gate, *net.TCPConn, error) {
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	c, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -75,7 +81,7 @@ func openGate(ctx context.Context, addr string, want expect) (*gate, *net.TCPCon
 		far.Close()
 		return nil, nil, fmt.Errorf("loopback: %w", err)
 	}
-	g := &gate{far: far, near: near, want: want}
+	g := &gate{far: far, near: near, want: want, opened: opened}
 	g.wait.Go(g.up)
 	g.wait.Go(g.down)
 	return g, library, nil
@@ -182,6 +188,7 @@ func (g *gate) down() {
 type gateState struct {
 	greeted bool // the acknowledgement of our hello passed
 	partial int  // bytes of unfinished messages
+	keyed   time.Time
 }
 
 // look returns the size of the chunk at the start of b if it is whole and may
@@ -212,7 +219,12 @@ func (g *gate) look(state *gateState, b []byte) (int, error) {
 	var err error
 	switch {
 	case kind == "OPN" && final == 'F':
-		err = g.want.opening(b)
+		if err = g.want.opening(b); err == nil && time.Since(state.keyed) < renewMost {
+			err = fmt.Errorf("hostile server: new keys within %v of the last", renewMost)
+		}
+		if state.keyed = time.Now(); err == nil && g.opened != nil {
+			g.opened.Add(1)
+		}
 	case kind == "MSG" && (final == 'F' || final == 'C' || final == 'A'):
 		err = g.want.message(b)
 		if state.partial += int(size); final != 'C' {

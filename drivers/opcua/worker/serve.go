@@ -23,6 +23,13 @@ type Options struct {
 	// nil asks the kernel whether something synchronises it.
 	ClockTrusted func() bool
 	FirstPause   time.Duration // before the second attempt to connect; 0: a second
+	LastPause    time.Duration // what the pauses double up to; 0: half a minute
+	// ChannelLife is how long the keys of a channel are asked to hold, in whole
+	// seconds; they are renewed after three quarters of it. 0: an hour.
+	ChannelLife time.Duration
+	// Asleep is how long the machine has slept since it started, which no timer
+	// counts; nil asks the kernel.
+	Asleep func() time.Duration
 }
 
 // Sink takes what a worker finds out. Its methods are never called at the same
@@ -173,6 +180,17 @@ func (f *frames) Condition(c *opcua.Condition) error {
 func (f *frames) Readings(b *opcua.Batch) error {
 	f.buf = b.Append(f.buf[:0])
 	return f.conn.Write(opcua.KindReadings, f.buf)
+}
+
+// asleep is how long the machine has slept since it started: by as much one of
+// the kernel's two clocks is behind the other. It is exact to the time between
+// the two calls.
+func asleep() time.Duration {
+	var with, without unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &without) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &with) != nil {
+		return 0
+	}
+	return time.Duration(with.Nano() - without.Nano())
 }
 
 // kernelTrusted reports whether the kernel believes the clock to be synchronised.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha1"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gopcua/opcua/ua"
@@ -24,7 +26,7 @@ import (
 
 // The limits of one session.
 const (
-	channelLife = time.Hour // asked of the server; the library renews at three quarters
+	channelLife = time.Hour // of its keys, asked of the server; the library renews them at three quarters
 	// A server ends a session that says nothing for so long; a child that was
 	// killed leaves one behind, and a PLC has five.
 	sessionLife = 60 * time.Second
@@ -73,6 +75,8 @@ type site struct {
 	name         string    // of the link
 	dir          string
 	timeout      time.Duration
+	life         time.Duration // of a channel's keys; 0: channelLife
+	opened       *atomic.Uint64
 	now          func() time.Time
 	clockTrusted func() bool
 	log          *slog.Logger
@@ -108,7 +112,7 @@ func (s *site) open(ctx context.Context, p policy, mode ua.MessageSecurityMode, 
 	want := expect{policy: p, encrypt: mode == ua.MessageSecurityModeSignAndEncrypt}
 	cfg := &uasc.Config{
 		SecurityPolicyURI: p.URI, SecurityMode: mode,
-		Lifetime: uint32(channelLife / time.Millisecond), RequestTimeout: s.timeout,
+		Lifetime: uint32(cmp.Or(s.life, channelLife) / time.Millisecond), RequestTimeout: s.timeout,
 	}
 	if pinned != nil {
 		want.server, want.own, want.ownKeyLen = pinned, s.own.DER, s.own.Key.Size()
@@ -120,7 +124,7 @@ func (s *site) open(ctx context.Context, p policy, mode ua.MessageSecurityMode, 
 			cfg.UserKey = s.userKey.Key
 		}
 	}
-	gate, library, err := openGate(ctx, s.addr, want)
+	gate, library, err := openGate(ctx, s.addr, want, s.opened)
 	if err != nil {
 		return nil, fail(opcua.CodeConnect, err)
 	}
@@ -207,6 +211,11 @@ func (c *channel) callFor(ctx context.Context, req ua.Request, timeout time.Dura
 	})
 	if err == nil && res.Header().ServiceResult != ua.StatusOK {
 		err = res.Header().ServiceResult
+	}
+	// The library goes by the number of the message alone. A server that mixes up
+	// its own answers says so here; one that says 0 says nothing.
+	if err == nil && res.Header().RequestHandle != 0 && res.Header().RequestHandle != req.Header().RequestHandle {
+		err = fmt.Errorf("%T: the server answered request %d with the answer to request %d", req, req.Header().RequestHandle, res.Header().RequestHandle)
 	}
 	if err != nil {
 		if why := c.gate.why(); why != nil && (errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
@@ -23,6 +24,7 @@ const (
 // space is what a session knows of its server: nothing of it outlives the
 // session.
 type space struct {
+	mu         sync.RWMutex
 	namespaces map[string]uint16
 	perRead    int
 	perCreate  int
@@ -62,17 +64,39 @@ func (c *channel) learn(ctx context.Context) (*space, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read namespaces: %w", err)
 	}
-	s := &space{namespaces: map[string]uint16{}, perRead: limit(values[1]), perCreate: limit(values[2])}
+	s := &space{perRead: limit(values[1]), perCreate: limit(values[2])}
 	names, ok := scalar(values[0]).([]string)
 	if !ok {
 		return nil, errors.New("read namespaces: the server has none")
 	}
+	s.namespaces = indices(names)
+	return s, nil
+}
+
+// indices gives namespaces their index; of one that is there twice the first.
+func indices(names []string) map[string]uint16 {
+	m := map[string]uint16{}
 	for i, name := range names[:min(len(names), maxNamespaces)] {
-		if _, twice := s.namespaces[name]; !twice {
-			s.namespaces[name] = uint16(i)
+		if _, twice := m[name]; !twice {
+			m[name] = uint16(i)
 		}
 	}
-	return s, nil
+	return m
+}
+
+// follow takes what the server calls its namespaces now. New ones may come; one
+// that has another index, or has gone, is a doubt: what was asked for under the
+// old index may be another node.
+func (s *space) follow(now map[string]uint16) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, index := range s.namespaces {
+		if i, ok := now[name]; !ok || i != index {
+			return fmt.Errorf("the server changed its namespaces: %q was number %d", clip([]byte(name)), index)
+		}
+	}
+	s.namespaces = now
+	return nil
 }
 
 // limit is an operation limit; 0 and nonsense are none of the server's.
@@ -98,7 +122,10 @@ func (s *space) node(a opcua.Address) (*ua.NodeID, string, error) {
 	ns := a.Space
 	if a.URI != "" {
 		var ok bool
-		if ns, ok = s.namespaces[a.URI]; !ok {
+		s.mu.RLock()
+		ns, ok = s.namespaces[a.URI]
+		s.mu.RUnlock()
+		if !ok {
 			return nil, "", fmt.Errorf("%w: %s", errNamespace, a.URI)
 		}
 	}

@@ -28,6 +28,9 @@ const (
 	// silence is what a subscription may be late beside two publishing intervals;
 	// the rest to five seconds is for noticing.
 	silence = 4500 * time.Millisecond
+	// slowest is how rare a server may make its keep-alives; with rarer ones there
+	// is no session: old values would be taken for present ones meanwhile.
+	slowest = 2 * time.Minute
 )
 
 // subscription is the one subscription of a session. There is no channel of
@@ -52,6 +55,9 @@ type subscription struct {
 	acks       []*ua.SubscriptionAcknowledgement
 	batch      []opcua.Sample
 	alarms     map[uint32]*alarms // by handle
+	asking     bool               // a refresh is asked for
+	wanted     bool               // and another is wanted after it
+	refreshing func()             // asks for one; a test's own
 }
 
 type held struct {
@@ -70,6 +76,7 @@ func (s *session) build(ctx context.Context, asked opcua.Ask, all []opcua.Item) 
 		s: s, first: asked.First, count: asked.Count, items: all[asked.First : asked.First+asked.Count],
 		next: 1, held: map[uint32]*held{}, alarms: map[uint32]*alarms{},
 	}
+	sub.refreshing = sub.refresh
 	samples := make([]opcua.Sample, sub.count)
 	handles := make([]uint32, 0, sub.count)
 	for i := range sub.items {
@@ -105,7 +112,10 @@ func (s *session) build(ctx context.Context, asked opcua.Ask, all []opcua.Item) 
 	}
 	sub.deadline = 2*publishing + silence
 	if real := time.Duration(max(1, made.RevisedMaxKeepAliveCount)) * sub.interval; real+1500*time.Millisecond > sub.deadline {
-		sub.deadline = real + real/2 + time.Second
+		if sub.deadline = real + real/2 + time.Second; made.RevisedMaxKeepAliveCount > math.MaxInt32 || sub.interval > slowest || real > slowest {
+			return fail(opcua.CodeSession, fmt.Errorf("create subscription: the server would say that it lives every %d × %v only, and silence could not be noticed",
+				made.RevisedMaxKeepAliveCount, sub.interval))
+		}
 		w.log.Warn("opc ua server keeps its own pace: silence is noticed later", "publishing_ms", sub.interval.Milliseconds(),
 			"keep_alive_ms", real.Milliseconds(), "noticed_ms", sub.deadline.Milliseconds())
 	}
@@ -137,9 +147,11 @@ func (s *session) build(ctx context.Context, asked opcua.Ask, all []opcua.Item) 
 	for range publishers {
 		s.group.Go(sub.publish)
 	}
+	sub.mu.Lock()
 	if len(sub.alarms) > 0 {
-		s.group.Go(sub.refresh)
+		sub.ask()
 	}
+	sub.mu.Unlock()
 	w.log.Info("opc ua subscription made", "items", sub.count, "refused", len(sub.refused), "publishing_ms", sub.interval.Milliseconds())
 	return nil
 }
@@ -306,18 +318,24 @@ func (sub *subscription) createSome(ctx context.Context, what []*ua.MonitoredIte
 // again asks for the refused items once more; namespaces may have come.
 func (s *session) again(ctx context.Context) error {
 	sub := s.sub
-	if space, err := s.c.learn(ctx); err == nil {
-		s.space.namespaces = space.namespaces
+	if now, err := s.c.learn(ctx); err == nil {
+		if err := s.space.follow(now.namespaces); err != nil {
+			return fail(opcua.CodeSession, err)
+		}
 	}
 	was := sub.refused
 	sub.refused = nil
+	sub.mu.Lock()
 	known := len(sub.alarms)
+	sub.mu.Unlock()
 	err := sub.create(ctx, was, func(h uint32, bad opcua.Sample) {
 		sub.refused = append(sub.refused, h)
 		s.w.emit(s, 0, []opcua.Sample{bad})
 	})
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
 	if err == nil && len(sub.alarms) > known {
-		s.group.Go(sub.refresh)
+		sub.ask()
 	}
 	return err
 }
@@ -379,10 +397,10 @@ func (sub *subscription) take(res *ua.PublishResponse, received tag.Stamp) error
 		sub.s.w.stats.Strays.Add(1)
 		return nil
 	}
-	sub.last.Store(int64(time.Since(sub.s.w.start)))
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if len(m.NotificationData) == 0 { // a keep-alive: its number is the next one's
+		sub.spoke()
 		if m.SequenceNumber != sub.next && after(m.SequenceNumber, sub.next) {
 			sub.overtaken(m.SequenceNumber - 1)
 		}
@@ -392,15 +410,17 @@ func (sub *subscription) take(res *ua.PublishResponse, received tag.Stamp) error
 	switch {
 	case m.SequenceNumber == sub.next:
 	case !after(m.SequenceNumber, sub.next):
-		sub.s.w.stats.Strays.Add(1) // twice
+		sub.s.w.stats.Strays.Add(1) // twice; a server that says only old things says nothing
 		return nil
 	case len(sub.held) >= heldMost:
 		return fmt.Errorf("notification %d is missing", sub.next)
 	default:
+		sub.spoke()
 		sub.held[m.SequenceNumber] = &held{m, received}
 		sub.overtaken(m.SequenceNumber)
 		return nil
 	}
+	sub.spoke()
 	for {
 		if err := sub.notify(m, received); err != nil {
 			return err
@@ -420,6 +440,9 @@ func (sub *subscription) take(res *ua.PublishResponse, received tag.Stamp) error
 	}
 	return nil
 }
+
+// spoke notes that the subscription said something new.
+func (sub *subscription) spoke() { sub.last.Store(int64(time.Since(sub.s.w.start))) }
 
 // overtaken notes that a message came before an earlier one.
 func (sub *subscription) overtaken(number uint32) {

@@ -152,5 +152,8 @@ func TestTrustOfAnAuthority(t *testing.T) {
 	own := sign(t, "server", theirs, nil, func(c *x509.Certificate) { c.IsCA, c.DNSNames, c.IPAddresses = true, nil, nil })
 	f("the authority itself", "", own, only(own))
 	f("the authority itself, expired", "expired", sign(t, "server", theirs, nil, func(c *x509.Certificate) { c.IsCA = true; dated(-2*time.Hour, -time.Hour)(c) }),
-		func(trust *Trust, chain *[]byte) { c, _ := x509.ParseCertificate(*chain); trust.CAs = []*x509.Certificate{c} })
+		func(trust *Trust, chain *[]byte) {
+			c, _ := x509.ParseCertificate(*chain)
+			trust.CAs = []*x509.Certificate{c}
+		})
 }

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
 
 	"davy/drivers/opcua"
@@ -23,6 +22,7 @@ const (
 	lastPause    = 30 * time.Second // this
 	goodWhile    = time.Minute      // a session that lasted so long is forgiven: firstPause again
 	connectSteps = 4                // times the timeout of a call, for the some ten calls that a session takes
+	nap          = time.Second      // a machine that slept for longer has a session in doubt: no clock of ours counted it
 	overdue      = 5 * time.Second  // after its deadline, work that has not come back is hung
 	tick         = 200 * time.Millisecond
 	// The library keeps one small object for each renewal of the channel's keys
@@ -67,6 +67,7 @@ type Worker struct {
 type Stats struct {
 	Attempts  atomic.Uint64 // to make a session
 	Sessions  atomic.Uint64 // made
+	Keys      atomic.Uint64 // that servers gave channels, at their start and at each renewal
 	Overflows atomic.Uint64 // samples before which the server dropped others
 	Strays    atomic.Uint64 // notifications that belong to nothing we asked for
 	Unnamed   atomic.Uint64 // events that are no condition's, and were not handed on
@@ -80,8 +81,14 @@ func New(hello opcua.Hello, sink Sink, o Options) *Worker {
 	if o.ClockTrusted == nil {
 		o.ClockTrusted = kernelTrusted
 	}
+	if o.Asleep == nil {
+		o.Asleep = asleep
+	}
 	if o.FirstPause == 0 {
 		o.FirstPause = firstPause
+	}
+	if o.LastPause == 0 {
+		o.LastPause = lastPause
 	}
 	return &Worker{
 		o: o, hello: hello, sink: sink, clock: opcua.NewClock(hello.Now), start: time.Now(),
@@ -168,7 +175,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if err := w.wait(ctx, pause/2+rand.N(pause)); err != nil {
 			return err
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, w.o.LastPause)
 	}
 }
 
@@ -318,8 +325,7 @@ func cut(err error) string {
 	if err == nil {
 		return ""
 	}
-	s := err.Error()
-	return s[:min(len(s), opcua.MaxText)]
+	return short(err.Error())
 }
 
 // say remembers the first error of the sink. The caller holds out.
@@ -376,6 +382,7 @@ func (s *session) hold(ctx context.Context) error {
 	old := time.NewTimer(recycle)
 	defer old.Stop()
 	retry, again := time.Duration(retryFirst), time.Time{}
+	slept := s.w.o.Asleep()
 	if _, _, ok := s.w.wish(); ok {
 		select {
 		case s.w.subscribe <- struct{}{}:
@@ -408,6 +415,9 @@ func (s *session) hold(ctx context.Context) error {
 			if err := s.c.gate.why(); err != nil {
 				return fail(opcua.CodeConnect, err)
 			}
+			if d := s.w.o.Asleep() - slept; d > nap {
+				return fail(opcua.CodeSilent, fmt.Errorf("this machine slept for %v", d.Round(time.Second)))
+			}
 			if s.sub == nil {
 				continue
 			}
@@ -425,66 +435,13 @@ func (s *session) hold(ctx context.Context) error {
 	}
 }
 
-// The states of a server in which its values are none (part 5, 12.6).
-var notRunning = map[int32]string{1: "failed", 2: "without a configuration", 3: "suspended", 4: "shutting down", 6: "without communication"}
-
-// canary reads a node over the session every so often: a server may publish
-// keep-alives and read nothing, or say itself that it does not run.
-func (s *session) canary() {
-	o := &s.w.hello.Options
-	node, index, err := s.space.node(o.Canary)
-	if err != nil || o.Canary.ID == "" {
-		node, index = ns0(id.Server_ServerStatus_CurrentTime), ""
-	}
-	clock := node.Namespace() == 0 && node.IntID() == id.Server_ServerStatus_CurrentTime
-	every := max(o.KeepAlive, time.Second)
-	standing, stood := time.Time{}, time.Now()
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-t.C:
-		}
-		ctx, cancel := context.WithTimeout(s.ctx, max(canaryWait, every))
-		values, err := s.c.read(ctx, value(node, index), value(ns0(id.Server_ServerStatus_State), ""))
-		cancel()
-		if s.ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			s.distrust(opcua.CodeSilent, fmt.Errorf("canary read: %w", err))
-			return
-		}
-		if state, ok := scalar(values[1]).(int32); ok {
-			if word, bad := notRunning[state]; bad {
-				s.distrust(opcua.CodeSession, fmt.Errorf("the server says that it is %s", word))
-				return
-			}
-		}
-		if at, ok := scalar(values[0]).(time.Time); ok && clock {
-			// It may jump, but it must move.
-			if !at.Equal(standing) {
-				standing, stood = at, time.Now()
-			} else if time.Since(stood) > max(10*time.Second, 3*every) {
-				s.distrust(opcua.CodeSilent, errors.New("the server's clock stands still"))
-				return
-			}
-		}
-	}
-}
-
-// canaryWait is how long an answer to a canary read may take.
-const canaryWait = 3 * time.Second
-
 // site puts together what a session needs. It is done for every attempt: a
 // person may have mended a file meanwhile.
 func (w *Worker) site() (*site, error) {
 	h := &w.hello
 	o := &h.Options
 	s := &site{
-		target: h.Target, login: o.Login, user: h.User, secret: h.Password, name: h.Name, dir: h.Dir, timeout: h.Timeout,
+		target: h.Target, life: w.o.ChannelLife, opened: &w.stats.Keys, login: o.Login, user: h.User, secret: h.Password, name: h.Name, dir: h.Dir, timeout: h.Timeout,
 		now: time.Now, clockTrusted: w.o.ClockTrusted, log: w.log, uri: o.ApplicationURI, mode: ua.MessageSecurityMode(o.Mode),
 	}
 	var err error

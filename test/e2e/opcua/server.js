@@ -41,7 +41,13 @@ async function main() {
   });
   await server.initialize();
   const space = server.engine.addressSpace;
-  for (const uri of o.before || []) space.registerNamespace(uri);
+  for (const uri of o.before || []) { // others with the same names and other values
+    const decoy = space.registerNamespace(uri);
+    for (let i = 0; i < (o.items || 0); i++) {
+      const v = decoy.addVariable({ organizedBy: space.rootFolder.objects, browseName: "I" + i, nodeId: "s=I" + i, dataType: DataType.Double });
+      v.setValueFromSource(new Variant({ dataType: DataType.Double, value: 7000 + i }));
+    }
+  }
   const ns = space.registerNamespace("urn:test:plant");
   const plant = ns.addObject({ organizedBy: space.rootFolder.objects, browseName: "Plant", nodeId: "s=Plant", eventNotifier: 1 });
   const tank = ns.addObject({ componentOf: plant, browseName: "Tank", nodeId: "s=Tank", eventSourceOf: space.rootFolder.objects.server, eventNotifier: 1 });

@@ -497,6 +497,16 @@ func TestRestart(t *testing.T) {
 	c.mu.Unlock()
 	s.do("touch", "base", 900)
 	c.wait(5*time.Second, "new values", func() bool { return c.latest[0].Value.Float() == 900 && c.latest[49].Value.Float() == 949 })
+	// Another namespace has the old index now, and nodes of the same names: none of
+	// their values has come, and every value is its own node's.
+	c.see(func() bool {
+		for _, x := range c.samples {
+			if v := x.Value.Float(); x.Quality.Good() && v != float64(x.Handle) && v != 500+float64(x.Handle) && v != 900+float64(x.Handle) {
+				t.Errorf("I%d was told to be %v", x.Handle, v)
+			}
+		}
+		return true
+	})
 	// A server that came back with a new certificate is another server.
 	s.kill()
 	s.identity(newIdentity(t, "renewed", nil, nil))
