@@ -35,6 +35,10 @@ type reply struct {
 // asksWaiting is how many wishes wait at a link; more are refused.
 const asksWaiting = 8
 
+// askShare: after a wish in vain nobody's is answered for so many times as long,
+// so that persons who read what does not answer leave polling three quarters.
+const askShare = 3
+
 // queue is made by whoever needs it first.
 func (w *Worker) queue() chan ask {
 	w.once.Do(func() { w.asks = make(chan ask, asksWaiting) })
@@ -68,10 +72,18 @@ func (w *Worker) ReadNow(ctx context.Context, id tag.ID) (tag.Reading, time.Dura
 // link from its work.
 func (w *Worker) answerAsks(ctx context.Context, link drivers.Link) {
 	select {
-	case a := <-w.queue():
+	case a := <-w.door(w.Now().Mono):
 		w.answerAsk(ctx, link, a)
 	default:
 	}
+}
+
+// door is the queue of wishes; nil where nobody is let in yet.
+func (w *Worker) door(now int64) chan ask {
+	if now < w.askable {
+		return nil
+	}
+	return w.queue()
 }
 
 // A quiet station is asked as a probe asks it, no longer and no more often: who
@@ -102,6 +114,9 @@ func (w *Worker) answerAsk(ctx context.Context, link drivers.Link, a ask) {
 			took := time.Duration(done - began.Mono)
 			if err != nil && len(w.quietly.all) > 1 {
 				st.spared = done + int64(min(quietShare*took, quietLast))
+			}
+			if err != nil && putOff(err) == nil {
+				w.askable = done + int64(min(askShare*took, quietLast))
 			}
 			if err == nil && st.quiet { // it is back: polling finds out at once
 				for _, n := range st.requests {

@@ -40,13 +40,16 @@ func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Re
 		if t := w.Lane.Next(); t > now {
 			wait = min(wait, t-now)
 		}
+		if w.askable > now {
+			wait = min(wait, w.askable-now)
+		}
 		if wait > 0 {
 			timer.Reset(time.Duration(wait))
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-w.Lane.Wake():
-			case a := <-w.queue():
+			case a := <-w.door(now):
 				w.answerAsk(ctx, link, a)
 			case <-timer.C:
 			}

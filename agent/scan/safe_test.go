@@ -47,6 +47,37 @@ func TestReadingADeadStationCostsItsNeighboursLittle(t *testing.T) {
 	})
 }
 
+// Neither does one who reads a point that alone is not answered, and his
+// colleague gets an answer soon.
+func TestReadingAMutePointLeavesTheLineToOthers(t *testing.T) {
+	l := &line{wire: 20 * time.Millisecond, limit: time.Second, mute: 2}
+	run(t, 4, 2, 200*time.Millisecond, l, func(w *world) {
+		l.pass(30 * time.Second)
+		before := l.asked[4]
+		ctx, cancel := context.WithCancel(context.Background())
+		var persons sync.WaitGroup
+		for range 3 {
+			persons.Go(func() {
+				for ctx.Err() == nil {
+					_, _, _ = w.ReadNow(ctx, 2)
+				}
+			})
+		}
+		l.pass(time.Minute)
+		n := l.asked[4] - before
+		began := l.now().Mono
+		r, _, err := w.ReadNow(context.Background(), 3)
+		if waited := time.Duration(l.now().Mono - began); err != nil || !r.Quality.Good() || waited > 15*time.Second {
+			t.Errorf("%+v, %v after %v", r, err, waited)
+		}
+		cancel()
+		persons.Wait()
+		if n < 300 { // of 600 in a minute with nobody reading
+			t.Errorf("a neighbour was asked %d times", n)
+		}
+	})
+}
+
 // Who has left is not answered: nothing is sent for him.
 func TestAReadOfWhoLeftIsNotSent(t *testing.T) {
 	l := &line{wire: 5 * time.Millisecond, limit: time.Second}

@@ -84,6 +84,7 @@ type Worker struct {
 	began                       int64 // Mono of Run
 	once                        sync.Once
 	asks                        chan ask // through queue
+	askable                     int64    // no person's wish is answered before, Mono
 	due                         []int64  // per request: its next slot, Mono
 	failed                      []int    // per request: failures in a row
 	quietly                     stations

@@ -24,6 +24,7 @@ type line struct {
 	wire   time.Duration // a transaction
 	limit  time.Duration // the link's timeout
 	dead   map[int]bool
+	mute   tag.ID        // a point whose request alone is not answered
 	later  map[int]int64 // station → not before
 	other  int64         // until then the line is another master's
 	alive  []config.KeepAlive
@@ -56,7 +57,7 @@ func (l *line) Read(ctx context.Context, q drivers.Request, dst []tag.Reading) (
 		l.asked[p.Station]++
 		l.order = append(l.order, p.Station)
 		wait := l.wire
-		if l.dead[p.Station] {
+		if l.dead[p.Station] || p.Tag == l.mute && l.mute != 0 {
 			wait, quality, err = l.limit, tag.BadNoComm, errors.New("no answer")
 			if d, ok := ctx.Deadline(); ok {
 				wait = min(wait, time.Until(d))

@@ -47,9 +47,6 @@ func (l *line) settle(ctx context.Context, deadline, free time.Time, s *station,
 				target = half // and look again
 			}
 		}
-		if !now.Before(deadline) {
-			return unsent{context.DeadlineExceeded}
-		}
 		n, err := l.look(ctx, now, target)
 		if ctx.Err() != nil {
 			return unsent{ctx.Err()}

@@ -94,7 +94,7 @@ func (b *inbox) own(want *expected, exact bool) (body []byte, pending bool) {
 			continue
 		}
 		if crc(rest[:n+crcSize]) != 0 {
-			b.garbled = b.garbled || right || n == refusalBody
+			b.garbled = b.garbled || right || rest[1] != want.function // else a length that nobody asked for, or a request
 			continue
 		}
 		b.skip(at + n + crcSize)

@@ -144,7 +144,7 @@ func campaign(t *testing.T, seed uint64, span time.Duration, driver func(l *Line
 			all = append(all, j)
 			link := &config.Link{Name: fmt.Sprintf("line%d", n), Timeout: wait}
 			var err error
-			if link.Settings, err = j.ParseLink("/dev/ttyS0", drivers.Fields{"serial": fmt.Sprintf("%d 8E1", baud)}); err != nil {
+			if link.Settings, err = j.ParseLink(l.target(), drivers.Fields{"serial": fmt.Sprintf("%d 8E1", baud)}); err != nil {
 				t.Fatal(err)
 			}
 			requests, err := j.Plan(link.Settings, points(t, j.Driver))
@@ -187,7 +187,48 @@ func campaign(t *testing.T, seed uint64, span time.Duration, driver func(l *Line
 }
 
 func rtu(l *Line) drivers.Driver {
-	return modbus.RTU{Line: func(context.Context, string, serial.Settings) (modbus.Port, error) { return l.Open() }}
+	return modbus.RTU{
+		Line: func(context.Context, string, serial.Settings) (modbus.Port, error) { return l.Open() },
+		Dial: func(context.Context, string) (modbus.Port, error) { return l.Open() },
+	}
+}
+
+func ascii(l *Line) drivers.Driver {
+	l.ASCII = true
+	return modbus.ASCII{
+		Line: func(context.Context, string, serial.Settings) (modbus.Port, error) { return l.Open() },
+		Dial: func(context.Context, string) (modbus.Port, error) { return l.Open() },
+	}
+}
+
+// Ten minutes (in a soak ten times that) of each other way that a line can be reached.
+func TestNoLieOnAnyWay(t *testing.T) {
+	behind := func(d func(l *Line) drivers.Driver) func(l *Line) drivers.Driver {
+		return func(l *Line) drivers.Driver { l.Bridge = true; return d(l) }
+	}
+	edge := func(d func(l *Line) drivers.Driver) func(l *Line) drivers.Driver {
+		return func(l *Line) drivers.Driver { l.Edge = true; return d(l) }
+	}
+	for name, d := range map[string]func(l *Line) drivers.Driver{
+		"rtu at the edges": edge(rtu), "ascii": ascii, "rtu over tcp": behind(rtu), "ascii over tcp": behind(edge(ascii)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			minutes := min(scale.Of(10), 100)
+			sum := campaign(t, 7, time.Duration(minutes)*time.Minute, d)
+			fmt.Printf("campaign %s minutes=%d %+v good=%d wrong=%d by_station=%v\n", name, minutes, sum.counts, sum.good, sum.wrong, sum.stations[1:])
+			if sum.wrong != 0 {
+				t.Errorf("%d good readings that were not so, the first: %s", sum.wrong, sum.first)
+			}
+			if sum.counts.Late < 5*minutes {
+				t.Errorf("%d late answers are too few to say anything", sum.counts.Late)
+			}
+			for s, n := range sum.stations[1:] {
+				if n < int64(minutes)*5 {
+					t.Errorf("station %d gave %d good readings in %d minutes", s+1, n, minutes)
+				}
+			}
+		})
+	}
 }
 
 // An hour of two lines with eight stations each (24 in a soak), and not one

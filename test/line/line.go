@@ -21,6 +21,7 @@ package line
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -41,12 +42,19 @@ type Line struct {
 	Wait   time.Duration // the link's timeout: a late answer comes after it
 	Latest time.Duration // and at most so long after it
 	Calm   bool          // no faults
+	ASCII  bool          // frames of Modbus ASCII
+	// Bridge has the line stand behind a bridge: what the stations say while
+	// nobody is connected is kept and comes with the next connection, the
+	// connection breaks more often, and bytes come in the pieces that a network
+	// makes. Edge has every late answer come at the first or the last instant.
+	Bridge, Edge bool
 
 	mu     sync.Mutex
 	rand   *rand.Rand
 	start  time.Time
 	busy   time.Time // the wire is taken until then
 	port   *Port
+	kept   []byte // by a bridge
 	dead   map[byte]time.Time // until
 	counts Counts
 	log    []string // what was on the wire last
@@ -107,6 +115,14 @@ func (l *Line) Held(station byte, register uint16, v uint32, from, to time.Time)
 // Char is how long a character of eleven bits takes.
 func (l *Line) Char() time.Duration { return 11 * time.Second / time.Duration(l.Baud) }
 
+// target is how a site names the line.
+func (l *Line) target() string {
+	if l.Bridge {
+		return "tcp://192.168.1.9:4001"
+	}
+	return "/dev/ttyS0"
+}
+
 // Open gives the line's port away; the one before is as if unplugged.
 func (l *Line) Open() (*Port, error) {
 	l.mu.Lock()
@@ -114,7 +130,8 @@ func (l *Line) Open() (*Port, error) {
 	if l.port != nil {
 		l.port.end(io.EOF)
 	}
-	l.port = &Port{line: l, more: make(chan struct{}, 1)}
+	l.port = &Port{line: l, more: make(chan struct{}, 1), in: l.kept}
+	l.kept = nil
 	return l.port, nil
 }
 
@@ -126,6 +143,9 @@ func (l *Line) chance(permille float64) bool { return !l.Calm && l.rand.Float64(
 func (l *Line) transmit(b []byte, from time.Time, split bool) {
 	if from.Before(l.busy) {
 		from = l.busy
+	}
+	if l.ASCII {
+		b = text(b)
 	}
 	l.busy = from.Add(time.Duration(len(b)) * l.Char())
 	l.note("answer   % x from %v to %v", b, from.Sub(l.start), l.busy.Sub(l.start))
@@ -139,14 +159,66 @@ func (l *Line) transmit(b []byte, from time.Time, split bool) {
 		step = min(step, len(b)-at)
 		chunk := append([]byte(nil), b[at:at+step]...)
 		come := from.Add(time.Duration(at+step) * l.Char())
-		time.AfterFunc(time.Until(come), func() { p.arrive(chunk) })
+		time.AfterFunc(time.Until(come), func() { l.deliver(p, chunk) })
 	}
+}
+
+// deliver hands bytes to the port that they were sent to, or of a bridge to
+// whoever is connected now, or next.
+func (l *Line) deliver(p *Port, chunk []byte) {
+	if l.Bridge {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if p = l.port; p.ended() {
+			l.kept = append(l.kept, chunk...)
+			return
+		}
+	}
+	p.arrive(chunk)
+}
+
+// text is a frame of RTU as one of ASCII: what is wrong with its check sum is
+// wrong with the other's too, and noise stays noise.
+func text(frame []byte) []byte {
+	body, sum := frame, byte(0)
+	if n := len(frame) - 2; n > 0 {
+		body = frame[:n]
+		if crc(frame) != 0 {
+			sum = 1
+		}
+	}
+	out := []byte{':'}
+	for _, x := range body {
+		sum -= x
+		out = fmt.Appendf(out, "%02X", x)
+	}
+	return fmt.Appendf(out, "%02X\r\n", sum)
+}
+
+// plain is the reverse, for a whole frame; nil: it is none.
+func plain(b []byte) []byte {
+	if len(b) < 11 || b[0] != ':' || string(b[len(b)-2:]) != "\r\n" {
+		return nil
+	}
+	body, err := hex.DecodeString(string(b[1 : len(b)-2]))
+	sum := byte(0)
+	for _, x := range body {
+		sum += x
+	}
+	if err != nil || sum != 0 {
+		return nil
+	}
+	body = body[:len(body)-1]
+	return binary.LittleEndian.AppendUint16(body, crc(body))
 }
 
 // hear is called when the master's bytes have left.
 func (l *Line) hear(b []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ASCII {
+		b = plain(b)
+	}
 	if len(b) != 8 || crc(b) != 0 {
 		return
 	}
@@ -161,7 +233,7 @@ func (l *Line) hear(b []byte) {
 	case l.chance(0.02):
 		l.dead[station] = now.Add(time.Duration(l.rand.IntN(120)) * time.Second)
 		return
-	case l.chance(0.01):
+	case l.chance(0.01), l.Bridge && l.chance(2):
 		l.counts.Unplugged++
 		l.port.end(io.ErrUnexpectedEOF)
 		return
@@ -234,7 +306,11 @@ func (l *Line) hear(b []byte) {
 	switch {
 	case late:
 		l.counts.Late++
-		think += l.Wait + time.Duration(l.rand.Int64N(int64(l.Latest)))
+		lateness := time.Duration(l.rand.Int64N(int64(l.Latest)))
+		if l.Edge {
+			lateness = []time.Duration{0, time.Millisecond, l.Latest - time.Millisecond}[l.rand.IntN(3)]
+		}
+		think += l.Wait + lateness
 		copied := frame
 		time.AfterFunc(think, func() {
 			l.mu.Lock()
@@ -277,6 +353,12 @@ func (p *Port) arrive(b []byte) {
 	}
 	p.mu.Unlock()
 	p.poke()
+}
+
+func (p *Port) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over != nil
 }
 
 func (p *Port) end(why error) {
