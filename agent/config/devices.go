@@ -28,6 +28,7 @@ type device struct {
 	link     *link // nil where it is not known
 	station  int
 	stale    time.Duration
+	staleAt  *node // where the site says so
 	mayWrite []*writable
 	writable map[string]*writable // by the canonical address
 	vague    bool                 // its may_write could not be read
@@ -112,6 +113,7 @@ func (c *compiler) device(p pair) {
 		c.badOnce(p.val, "missing-field", "missing-station", "field", "station", "what", key("device"))
 	}
 	if n := f.get("stale_after"); n != nil {
+		d.staleAt = n
 		d.stale, _ = c.span(n, 100*time.Millisecond, 24*time.Hour)
 	}
 	c.options(d, f, t)

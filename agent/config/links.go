@@ -139,6 +139,11 @@ func (c *compiler) requests() {
 			for i := range l.points { // silence is no news: the link says when the subscription is in doubt
 				c.tags[l.points[i].Tag].ttl = 0
 			}
+			for _, d := range c.devices { // who wrote it may rely on it
+				if d.link == l && d.staleAt != nil {
+					c.warn(d.staleAt, "stale-after-pushed", "stale-after-pushed", "device", d.name, "link", l.plan.Name)
+				}
+			}
 			c.plan.Links = append(c.plan.Links, l.plan)
 			continue
 		}

@@ -65,6 +65,7 @@ func TestReadingAMutePointLeavesTheLineToOthers(t *testing.T) {
 		}
 		l.pass(time.Minute)
 		n := l.asked[4] - before
+		l.pass(time.Millisecond)
 		began := l.now().Mono
 		r, _, err := w.ReadNow(context.Background(), 3)
 		if waited := time.Duration(l.now().Mono - began); err != nil || !r.Quality.Good() || waited > 15*time.Second {

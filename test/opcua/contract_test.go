@@ -225,10 +225,5 @@ func rig(t *testing.T) *drivertest.Rig {
 }
 
 func TestPollingKeepsTheContract(t *testing.T) {
-	r := rig(t)
-	for i := range r.Faults { //DBG
-		b, n := r.Faults[i].Begin, r.Faults[i].Name
-		r.Faults[i].Begin = func() { println(time.Since(epoch).String(), n); b() }
-	}
-	drivertest.Run(t, r)
+	drivertest.Run(t, rig(t))
 }

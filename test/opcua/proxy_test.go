@@ -247,8 +247,8 @@ func (p *proxy) spoil(c, d net.Conn, b []byte) bool {
 	case !message:
 	case w == garbled:
 		r := rand.New(rand.NewPCG(seed, uint64(len(b))))
-		for i := 28; i < len(b); i += 1 + r.IntN(16) {
-			b[i] ^= byte(r.Uint32())
+		for i := 28; i < len(b); i++ { // after its type; no service result of noise is good
+			b[i] = byte(r.Uint32())
 		}
 	case w == stranger:
 		b[8] ^= 0x55
