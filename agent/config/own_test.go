@@ -173,6 +173,7 @@ func TestProblemsOfLinks(t *testing.T) {
 		{"gaps: no", "gaps: «maybe", "modbus.device.gaps"},
 		{"devices:\n", "devices:\n  t: {link: dcs, tags: {«x: {at: nsu=urn:x;s=A, state: {at: nsu=urn:x;s=B, type: bool, 0: good}}}}\n", "opcua.state"},
 		{"devices:\n", "devices:\n  t: {link: dcs, tags: {x: {at: «ns=2;s=A, type: float32}}}\n", "warning-opcua.index"},
+		{"devices:\n", "devices:\n  t: {link: dcs, stale_after: «10s, tags: {x: {at: nsu=urn:x;s=A, type: float32}}}\n", "warning-stale-after-pushed"},
 		{"gaps: no", "«debounce: 5ms", "field-of-other-kind"},
 	} {
 		text, at := edit(t, SiteFile, linkSite, x.from, x.to)

@@ -23,6 +23,7 @@ type cell struct {
 	bytes      int // of one address
 	plain      plain
 	ranged     bool   // the instrument has a range
+	low, high  float64
 	tag        tag.ID // of the point: a point is large, and is not looked at without need
 }
 
@@ -38,7 +39,7 @@ const (
 
 func newCell(u *unitOptions, p *drivers.Point) cell {
 	a := p.Address.(Address)
-	c := cell{tag: p.Tag, ranged: p.Ranged, table: a.Table, at: int(a.Number), size: u.size(a.Table, p.Type), decimals: -1, state: -1, bytes: u.registerBytes()}
+	c := cell{tag: p.Tag, ranged: p.Ranged, low: p.Low, high: p.High, table: a.Table, at: int(a.Number), size: u.size(a.Table, p.Type), decimals: -1, state: -1, bytes: u.registerBytes()}
 	c.first, c.end = c.at, c.at+c.size
 	if p.Decimals != nil {
 		c.decimals = int(p.Decimals.(Address).Number)
@@ -82,16 +83,13 @@ func (c *cell) read(p *drivers.Point, data []byte, first int) (v tag.Value, q ta
 		if c.plain == plainInt16 {
 			n = int64(int16(n))
 		}
-		if v = tag.IntValue(n); c.ranged {
-			return ranged(p, v)
-		}
-		return v, tag.GoodQuality
+		return c.within(tag.IntValue(n))
 	case plainFloat:
 		f, ok := tag.Float32Value(math.Float32frombits(binary.BigEndian.Uint32(raw)))
 		if !ok {
 			return tag.Value{}, tag.BadSensor
 		}
-		return ranged(p, f)
+		return c.within(f)
 	}
 	decimals := uint64(0)
 	if c.decimals >= 0 {
@@ -204,16 +202,16 @@ func (c *cell) value(p *drivers.Point, raw []byte, decimals uint64) (v tag.Value
 	if !ok {
 		return tag.Value{}, tag.BadSensor
 	}
-	v, r := ranged(p, v)
+	v, r := c.within(v)
 	return v, worse(r, q)
 }
 
 var powers = [16]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// ranged gives a value BadRange outside its instrument's range.
-func ranged(p *drivers.Point, v tag.Value) (tag.Value, tag.Quality) {
-	if p.Ranged {
-		if f := v.Float(); f < p.Low || f > p.High {
+// within gives a value BadRange outside its instrument's range.
+func (c *cell) within(v tag.Value) (tag.Value, tag.Quality) {
+	if c.ranged {
+		if f := v.Float(); f < c.low || f > c.high {
 			return v, tag.BadRange
 		}
 	}
