@@ -157,6 +157,9 @@ type Settings struct {
 	// Exclusive says that no second link of a site may have this target: a serial
 	// line has one master.
 	Exclusive bool
+	// Connections is how many links of a site may have this target together,
+	// because its device takes no more connections; 0: any number.
+	Connections int
 }
 
 // LinkConfig is what Open needs.

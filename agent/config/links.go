@@ -116,10 +116,28 @@ func (c *compiler) target(l *link, kind string, f fields) {
 		return
 	}
 	l.plan.Settings = settings
+	c.connections(l, n)
 	for _, other := range c.links[:l.index] {
 		if other.plan.Target == settings.Target && (settings.Exclusive || other.plan.Exclusive) {
 			c.bad(n, "link-same-target", "link-same-target", "target", settings.Target, "first", other.plan.Name, "place", other.n.place.String())
 		}
+	}
+}
+
+// connections holds the links of one device to the connections that it takes.
+func (c *compiler) connections(l *link, n *node) {
+	most, count, first := l.plan.Connections, 0, l
+	for _, other := range c.links {
+		if other.plan.Target != l.plan.Target || other.plan.Connections == 0 || other.plan.Driver != l.plan.Driver {
+			continue
+		}
+		if count++; count == 1 {
+			first = other
+		}
+		most = min(most, other.plan.Connections)
+	}
+	if most > 0 && count > most && !l.plan.Exclusive {
+		c.bad(n, "link-connections", "link-connections", "target", l.plan.Target, "count", count, "most", most, "first", first.plan.Name, "place", first.n.place.String())
 	}
 }
 

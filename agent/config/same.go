@@ -35,6 +35,10 @@ func (b *Bundle) Same(fsys fs.FS, root string, templates fs.FS) bool {
 
 // equal reports whether a file holds exactly data.
 func equal(fsys fs.FS, name string, data []byte) bool {
+	info, err := fs.Stat(fsys, name) // before opening: opening a pipe waits for its writer
+	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(data)) {
+		return false
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return false

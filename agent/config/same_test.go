@@ -1,8 +1,12 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 func TestSame(t *testing.T) {
@@ -46,5 +50,39 @@ func TestSame(t *testing.T) {
 	none, _ := ReadSite(fstest.MapFS{"site.yaml": {Data: []byte("davy: 1\n")}}, ".", nil)
 	if none.Same(fstest.MapFS{"site.yaml": {Data: []byte("davy: 1\n")}, "rules.yaml": {}}, ".", nil) {
 		t.Error("rules that were not there before")
+	}
+}
+
+// A pipe in the place of a file is something else, and is not opened: that would
+// wait for its writer, for ever.
+func TestSameOpensNoPipe(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "site.yaml")
+	if err := os.WriteFile(file, []byte("davy: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := ReadSite(os.DirFS(dir), ".", nil)
+	if b == nil || !b.Same(os.DirFS(dir), ".", nil) {
+		t.Fatalf("%+v", b)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool, 1)
+	go func() { done <- b.Same(os.DirFS(dir), ".", nil) }()
+	select {
+	case same := <-done:
+		if same {
+			t.Error("a pipe is the file that was there")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for a writer")
+		if f, err := os.OpenFile(file, os.O_WRONLY, 0); err == nil {
+			_ = f.Close()
+		}
+		<-done
 	}
 }

@@ -145,6 +145,15 @@ func TestFreshPaper(t *testing.T) {
 	}
 }
 
+// An amount is no code: 0.7 of a drive is not the name of 0.
+func TestAnAmountHasNoName(t *testing.T) {
+	v, _ := tag.Float64Value(0.7)
+	drive := &config.Tag{Name: "fan.state", Names: []config.Name{{Code: 0, Name: "stop"}, {Code: 100, Name: "run"}}}
+	if f := FreshOf(drive, tag.Reading{Value: v, Quality: tag.GoodQuality}, 0, nil); f.Name != "" || *f.Value != 0.7 {
+		t.Errorf("%+v", f)
+	}
+}
+
 // An error may hold a device's own words: they move no cursor on any screen.
 func TestProblemsMoveNoCursor(t *testing.T) {
 	v := night()

@@ -322,7 +322,7 @@ func unique(used map[string]bool, s string) string {
 
 // scalar writes a text as YAML takes it: quoted where it would be something else.
 func scalar(s string) string {
-	if s == "" || strings.ContainsAny(s, "'\"{}[],&*!|>%@`") || strings.Contains(s, ": ") || strings.Contains(s, " #") || s != printable(s) {
+	if s == "" || strings.ContainsAny(s, "'\"{}[],&*!|>%@`") || strings.Contains(s, ": ") || strings.Contains(s, " #") || strings.HasSuffix(s, ":") || strings.TrimSpace(s) != s || s != printable(s) {
 		return quote(s)
 	}
 	return s

@@ -28,7 +28,10 @@ import (
 //
 // A link is one connection, always: its goroutine asks and waits, and what a
 // second connection would bring pipelining brings too, on devices that allow
-// but one. So `connections: 1` may be written, and nothing else.
+// but one. Many devices do; so no second link of a site may have the same
+// target, unless both say that the device takes as many:
+//
+//	connections: 2            from all links of this site; 1 is the default
 type TCP struct {
 	// Dial makes a connection; nil is TCP. It must obey ctx.
 	Dial func(ctx context.Context, target string) (Port, error)
@@ -67,7 +70,7 @@ func (TCP) ParseLink(target string, fields drivers.Fields) (drivers.Settings, er
 	if len(errs) > 0 {
 		return drivers.Settings{}, errors.Join(errs...)
 	}
-	s := drivers.Settings{Target: canonical, Options: o, Exclusive: r.unit != nil}
+	s := drivers.Settings{Target: canonical, Options: o, Exclusive: r.unit != nil, Connections: r.most}
 	if r.unit != nil {
 		s.Notes = append(s.Notes, "link.note.dials-in")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,8 @@ const (
 	LongestIdle       = time.Hour
 	// MaxAlternates is how many addresses a target may have.
 	MaxAlternates = 4
+	// MaxConnections is the most that `connections` may say.
+	MaxConnections = 16
 
 	keepAliveProbes = 3
 )
@@ -40,6 +43,7 @@ type reach struct {
 	unit      *unit
 	keepAlive time.Duration // 0: the kernel asks nobody
 	idle      time.Duration // close the connection after so much quiet; 0: never
+	most      int           // connections that the device takes, from all links of the site
 }
 
 // reachFields are the link fields of everything that runs on TCP.
@@ -55,7 +59,7 @@ func reachFields() []drivers.Field {
 // "listen :5020", with its fields. The canonical target of a unit that dials in
 // has its registration in it, so that it is one link's alone.
 func parseReach(target string, fields drivers.Fields) (r *reach, canonical string, errs []error) {
-	r = &reach{keepAlive: DefaultKeepAlive}
+	r = &reach{keepAlive: DefaultKeepAlive, most: 1}
 	u, dialsIn, errs := parseUnit(target, fields)
 	if dialsIn {
 		r.unit, canonical = u, u.String()
@@ -78,8 +82,12 @@ func parseReach(target string, fields drivers.Fields) (r *reach, canonical strin
 	if u != nil {
 		u.keepAlive = r.keepAlive
 	}
-	if text, written := fields["connections"]; written && strings.TrimSpace(text) != "1" {
-		errs = append(errs, field("connections", wrong("modbus.connections", "modbus.connections", map[string]any{"text": text})))
+	if text, written := fields["connections"]; written {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 1 || n > MaxConnections {
+			errs = append(errs, field("connections", wrong("modbus.connections", "modbus.connections", map[string]any{"text": text, "most": MaxConnections})))
+		}
+		r.most = n
 	}
 	return r, canonical, compact(errs)
 }

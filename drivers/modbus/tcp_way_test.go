@@ -67,7 +67,7 @@ func TestParseLink(t *testing.T) {
 		"from modbus.from", "heartbeat modbus.packet", "idle_release modbus.listen-idle", "registration modbus.packet")
 	bad("listen :5020", drivers.Fields{"registration": strings.Repeat("x", MaxPacket+1), "from": "10.0.0.0/33, a"},
 		"from modbus.from", "from modbus.from", "registration modbus.packet")
-	bad("a", drivers.Fields{"registration": "x", "pipeline": "17", "keep_alive": "1s", "idle_release": "2", "connections": "2"},
+	bad("a", drivers.Fields{"registration": "x", "pipeline": "17", "keep_alive": "1s", "idle_release": "2", "connections": "17"},
 		"connections modbus.connections", "idle_release modbus.span", "keep_alive modbus.span", "pipeline modbus.pipeline", "registration modbus.listen-only")
 	bad("a", drivers.Fields{"pipeline": "yes"}, "pipeline modbus.pipeline")
 }

@@ -98,6 +98,9 @@ func raw(p *drivers.Point, v tag.Value) (tag.Value, string, error) {
 		n := v.Int()
 		if float := v.Kind() == tag.Float32 || v.Kind() == tag.Float64; float || p.Scaled() {
 			x := math.Round((f - p.Offset) / gain(p))
+			if x != f && !p.Scaled() {
+				return none("is no whole number")
+			}
 			if !(x >= -(1<<63) && x < 1<<63) {
 				return none("does not fit")
 			}

@@ -36,6 +36,9 @@ func TestOldNewsAreSilence(t *testing.T) {
 			t.Fatal(err)
 		}
 		sub.last.Store(0)
+		if news := sub.news(f.res); news != (name == "the next message" || name == "one that overtook") {
+			t.Errorf("%s: news: %v", name, news)
+		}
 		if err := sub.take(f.res, tag.Stamp{Mono: 2}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

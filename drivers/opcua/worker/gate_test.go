@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // chunk makes a chunk of a server.
@@ -131,4 +133,23 @@ func FuzzGate(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Keys that are given again at once would be asked for without end.
+func TestKeysAreNotGivenWithoutAPause(t *testing.T) {
+	none, _ := policyOf("None")
+	null := uint32(0xffffffff)
+	opn := chunk("OPNF", cat(words32(7), text(none.URI), words32(null, null), make([]byte, 60))...)
+	var keys atomic.Uint64
+	g, state := &gate{want: expect{policy: none}, opened: &keys}, gateState{greeted: true}
+	if _, err := g.look(&state, opn); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.look(&state, opn); err == nil || !strings.Contains(err.Error(), "new keys within") {
+		t.Errorf("%v", err)
+	}
+	state.keyed = time.Now().Add(-renewMost)
+	if _, err := g.look(&state, opn); err != nil || keys.Load() != 2 {
+		t.Errorf("%v, %d keys", err, keys.Load())
+	}
 }

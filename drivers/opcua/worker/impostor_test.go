@@ -109,6 +109,8 @@ func (h *impostor) serve(ctx context.Context, c *uacp.Conn, n uint32) {
 		case *ua.ActivateSessionRequest:
 			h.entered.Add(1)
 			res = &ua.ActivateSessionResponse{ResponseHeader: head, ServerNonce: make([]byte, 32)}
+		case *ua.CloseSessionRequest:
+			return
 		default: // the library has answered the opening
 			continue
 		}

@@ -1,0 +1,147 @@
+package modbus
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"davy/drivers"
+	"davy/drivers/tag"
+)
+
+// A device that pipelines in every wrong way by turns, requests of one length
+// among them, callers that go away in the middle: each request is handed over
+// exactly once, what is good is right, and a device that is well again is read.
+func TestPipeliningAtRandom(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0x91be))
+			well, late := false, map[net.Conn][][]byte{}
+			p := batches(func(c net.Conn, b [][]byte) {
+				var out [][]byte
+				for _, q := range b {
+					out = append(out, right(q))
+				}
+				if well {
+					for _, a := range out {
+						c.Write(a)
+					}
+					return
+				}
+				for _, a := range late[c] {
+					c.Write(a)
+				}
+				late[c] = nil
+				n := r.IntN(len(out))
+				switch r.IntN(16) {
+				case 0: // out of order
+					r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+				case 1: // one is dropped
+					out = append(out[:n:n], out[n+1:]...)
+				case 2: // one comes twice
+					out = append(out, out[n])
+				case 3: // closes in the middle
+					for _, a := range out[:n] {
+						c.Write(a)
+					}
+					c.Close()
+					return
+				case 4: // closes in the middle of an answer
+					c.Write(out[n][:1+r.IntN(len(out[n])-1)])
+					c.Close()
+					return
+				case 5: // busy
+					out[n] = reply(b[n], b[n][7]|0x80, 6)
+				case 6: // refused
+					out[n] = reply(b[n], b[n][7]|0x80, 2)
+				case 7: // an id of nobody
+					out[n][0] ^= 0x55
+				case 8: // all of it late
+					time.Sleep(wait + time.Duration(r.IntN(int(wait))))
+				case 9: // one comes with the next batch
+					late[c] = append(late[c], out[n])
+					out = append(out[:n:n], out[n+1:]...)
+				case 10: // contents of another length
+					if m := r.IntN(len(out)); len(out[m]) != len(out[n]) {
+						copy(out[m], out[n][:2])
+						out[n] = nil
+					}
+				case 11: // all of it in pieces
+					var all []byte
+					for _, a := range out {
+						all = append(all, a...)
+					}
+					out = nil
+					for len(all) > 0 {
+						k := min(len(all), 1+r.IntN(40))
+						out = append(out, all[:k])
+						all = all[k:]
+					}
+				}
+				for _, a := range out {
+					if len(a) > 0 {
+						if _, err := c.Write(a); err != nil {
+							return
+						}
+					}
+				}
+			})
+			piped(t, p, []string{"auto", "16", "3"}[seed%3], func(t *testing.T, l *link) {
+				var reqs []drivers.Request
+				for i, n := range []int{2, 2, 9, 2, 30, 9, 2, 5, 5, 2, 120, 2} {
+					reqs = append(reqs, request1(t, 1+i%3, fmt.Sprintf("holding wire %d", 1000*i), fmt.Sprintf("holding wire %d", 1000*i+n-1)))
+				}
+				rights := 0
+				for round := range 800 {
+					ctx, cancel := context.WithCancel(t.Context())
+					switch r.IntN(10) {
+					case 0:
+						cancel()
+					case 1:
+						time.AfterFunc(time.Duration(r.IntN(int(wait/8))), cancel)
+					case 2:
+						ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(int(wait))))
+					}
+					seen := make([]int, len(reqs))
+					l.ReadAll(ctx, reqs, func(i int, rs []tag.Reading, err error) {
+						seen[i]++
+						if len(rs) != len(reqs[i].Points()) {
+							t.Fatal(round, i, len(rs))
+						}
+						for k, p := range reqs[i].Points() {
+							if !rs[k].Quality.Good() {
+								continue
+							}
+							rights++
+							if rs[k].Value != tag.IntValue(int64(p.Address.(Address).Number)) {
+								t.Fatalf("round %d: %s is good and %v", round, reqs[i], rs[k].Value)
+							}
+						}
+					})
+					cancel()
+					for i, n := range seen {
+						if n != 1 {
+							t.Fatalf("round %d: request %d was handed over %d times", round, i, n)
+						}
+					}
+					time.Sleep(time.Duration(r.IntN(int(time.Second))))
+				}
+				if rights < 2000 {
+					t.Errorf("%d good readings", rights)
+				}
+				well = true
+				time.Sleep(2 * RemergeAfter)
+				synctest.Wait()
+				for range 40 {
+					l.ReadAll(t.Context(), reqs, func(int, []tag.Reading, error) {})
+					time.Sleep(2 * time.Second)
+				}
+				all(t, l, reqs)
+			})
+		})
+	}
+}
