@@ -14,7 +14,9 @@
 // one is sent now and then as a probe, so seldom and so short that its
 // neighbours lose at most a twentieth of the line; when it answers everything
 // of it is due. A request that fails alone is asked more seldom, and the others
-// of its station as ever. What the driver puts off (drivers.Later) is asked
+// of its station as ever. Keep-alives that are not taken are as seldom as probes,
+// and what persons read in vain leaves polling three quarters of the line. What
+// the driver puts off (drivers.Later) is asked
 // when it says.
 //
 // A link that subscribes (drivers.Subscriber) is run by its subscription.

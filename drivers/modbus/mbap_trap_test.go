@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,13 +15,25 @@ import (
 	"davy/drivers/tag"
 )
 
+// dice are thrown by both ends.
+type dice struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func (d *dice) IntN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.r.IntN(n)
+}
+
 // A device that pipelines in every wrong way by turns, requests of one length
 // among them, callers that go away in the middle: each request is handed over
 // exactly once, what is good is right, and a device that is well again is read.
 func TestPipeliningAtRandom(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 0x91be))
+			r := dice{r: rand.New(rand.NewPCG(seed, 0x91be))}
 			well, late := false, map[net.Conn][][]byte{}
 			p := batches(func(c net.Conn, b [][]byte) {
 				var out [][]byte
@@ -32,14 +46,17 @@ func TestPipeliningAtRandom(t *testing.T) {
 					}
 					return
 				}
-				for _, a := range late[c] {
+				r.mu.Lock()
+				before := late[c]
+				late[c] = nil
+				r.mu.Unlock()
+				for _, a := range before {
 					c.Write(a)
 				}
-				late[c] = nil
 				n := r.IntN(len(out))
 				switch r.IntN(16) {
 				case 0: // out of order
-					r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+					slices.Reverse(out)
 				case 1: // one is dropped
 					out = append(out[:n:n], out[n+1:]...)
 				case 2: // one comes twice
@@ -63,7 +80,9 @@ func TestPipeliningAtRandom(t *testing.T) {
 				case 8: // all of it late
 					time.Sleep(wait + time.Duration(r.IntN(int(wait))))
 				case 9: // one comes with the next batch
+					r.mu.Lock()
 					late[c] = append(late[c], out[n])
+					r.mu.Unlock()
 					out = append(out[:n:n], out[n+1:]...)
 				case 10: // contents of another length
 					if m := r.IntN(len(out)); len(out[m]) != len(out[n]) {

@@ -237,11 +237,28 @@ func TestWhatIsNoLineIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{file, "/dev/null", t.TempDir()} {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	var lines Lines
+	fds := descriptors()
+	for _, path := range []string{file, "/dev/null", t.TempDir(), pipe, loop, loop + "/none"} {
 		if p, err := Open(path, Default()); err == nil {
 			p.Close()
 			t.Error(path, "was opened")
 		}
+		if p, err := lines.Open("line", path, Default()); err == nil {
+			p.Close()
+			t.Error(path, "was opened")
+		}
+	}
+	if n := descriptors(); n != fds || len(lines.held) != 0 {
+		t.Errorf("%d descriptors, %d before; held %v", n, fds, lines.held)
 	}
 	_, line := pair(t)
 	s := Default()
