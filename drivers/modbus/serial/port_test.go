@@ -232,6 +232,12 @@ func TestOneLineHasOneMaster(t *testing.T) {
 	}
 }
 
+// descriptors is how many this process has open.
+func descriptors(t testing.TB) int {
+	t.Helper()
+	return len(must[[]os.DirEntry](t)(os.ReadDir("/proc/self/fd")))
+}
+
 func TestWhatIsNoLineIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -246,7 +252,7 @@ func TestWhatIsNoLineIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lines Lines
-	fds := descriptors()
+	fds := descriptors(t)
 	for _, path := range []string{file, "/dev/null", t.TempDir(), pipe, loop, loop + "/none"} {
 		if p, err := Open(path, Default()); err == nil {
 			p.Close()
@@ -257,7 +263,7 @@ func TestWhatIsNoLineIsRefused(t *testing.T) {
 			t.Error(path, "was opened")
 		}
 	}
-	if n := descriptors(); n != fds || len(lines.held) != 0 {
+	if n := descriptors(t); n != fds || len(lines.held) != 0 {
 		t.Errorf("%d descriptors, %d before; held %v", n, fds, lines.held)
 	}
 	_, line := pair(t)
@@ -310,14 +316,13 @@ func TestThousandReopens(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	descriptors := func() int { return len(must[[]os.DirEntry](t)(os.ReadDir("/proc/self/fd"))) }
 	once()
-	fds, goroutines := descriptors(), runtime.NumGoroutine()
+	fds, goroutines := descriptors(t), runtime.NumGoroutine()
 	for range 1000 {
 		once()
 	}
-	t.Logf("after 1,000 reopens: descriptors %+d, goroutines %+d", descriptors()-fds, runtime.NumGoroutine()-goroutines)
-	if descriptors() != fds || runtime.NumGoroutine() != goroutines {
+	t.Logf("after 1,000 reopens: descriptors %+d, goroutines %+d", descriptors(t)-fds, runtime.NumGoroutine()-goroutines)
+	if descriptors(t) != fds || runtime.NumGoroutine() != goroutines {
 		t.Error("something was left behind")
 	}
 }
