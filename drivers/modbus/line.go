@@ -440,6 +440,8 @@ func (l *line) judge(s *station, adu, body []byte) (data []byte, err error, mine
 		switch {
 		case s.knows(got):
 			l.late(s, got)
+		case string(body) == string(adu[6:]):
+			l.count.Dropped++ // heard twice; or another asks the very same, and his answer is as good
 		case asks(body) && !answers(body):
 			l.asksToo(s, body)
 		default:

@@ -39,6 +39,26 @@ func TestLineEchoAndAnswerInOnePiece(t *testing.T) {
 	}
 }
 
+// Where two adapters give back what is sent, it comes twice, and nobody else speaks.
+func TestLineEchoTwice(t *testing.T) {
+	both(t, func(t *testing.T, isASCII bool) {
+		withLine(t, isASCII, nil, func(t *testing.T, b *bus, l *link, said *[]string) {
+			b.echo = true
+			b.spoil = func(_ byte, body, a []byte) []burst {
+				return []burst{{0, b.frame(body...)}, {time.Millisecond, b.frame(a...)}}
+			}
+			for range 5 {
+				if r, err := ask(t, l, onSerial(t, 1, "holding 10")); err != nil || !r.Quality.Good() {
+					t.Error(r, err)
+				}
+			}
+			if len(*said) > 0 {
+				t.Error("said", *said)
+			}
+		})
+	})
+}
+
 // Who hears only himself has a silent station, not a broken one.
 func TestLineEchoOfAnUnansweredRequestIsSilence(t *testing.T) {
 	for _, fields := range []drivers.Fields{{"other_master": "allow", "echo": "yes"}, allow} {

@@ -323,7 +323,15 @@ func TestAFloodIsBounded(t *testing.T) {
 			all = append(all, s.call(fmt.Sprintf("10.0.%d.%d:1", i/200, i%200)))
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n > MaxGreeting {
+		n := runtime.NumGoroutine() - before
+		for range 100_000 { // one that is done is counted until the scheduler has put it away
+			if n <= MaxGreeting {
+				break
+			}
+			runtime.Gosched()
+			n = runtime.NumGoroutine() - before
+		}
+		if n > MaxGreeting {
 			t.Errorf("%d goroutines more", n)
 		}
 		answer(s.call("10.9.9.9:1"), "JY", "") // the good one has its place all the same

@@ -415,4 +415,3 @@ func cause(ctx context.Context, err error) error {
 	}
 	return err
 }
-

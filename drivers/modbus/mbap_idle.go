@@ -80,7 +80,7 @@ func (m *mbap) rest(ctx context.Context, station byte, deadline time.Time) error
 	}
 	now := m.now().Mono
 	wait := time.Duration(m.calm[station] - now)
-	if wait > 0 && wait >= time.Until(deadline) {
+	if wait > 0 && wait > time.Until(deadline)/2 { // the request needs time too
 		return unsent{&drivers.Later{Until: now + int64(wait), Why: fmt.Errorf("the device wants %v between requests", m.unit.pause)}}
 	}
 	if wait > 0 {

@@ -164,3 +164,55 @@ func TestPipeliningAtRandom(t *testing.T) {
 		})
 	}
 }
+
+// A pause leaves a request the time that it needs, or puts it off: what is sent
+// with no time for its answer is no silence of the device.
+func TestAPauseLeavesTimeForTheAnswer(t *testing.T) {
+	p := &peer{serve: func(int) func(net.Conn) {
+		return func(c net.Conn) {
+			for q := receive(c); q != nil; q = receive(c) {
+				time.Sleep(wait / 4)
+				c.Write(right(q))
+			}
+		}
+	}}
+	bubble(t, p, func(t *testing.T, l *link) {
+		for _, pause := range []time.Duration{wait / 3, wait / 2, wait * 4 / 5, wait * 9 / 10, wait, 2 * wait} {
+			o, err := TCP{}.ParseDevice(drivers.Fields{"pause": pause.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pt := point(t, "holding 100", "")
+			pt.Tag, pt.Station, pt.Options = 1, 1, o
+			q, err := TCP{}.Plan(drivers.Settings{}, []drivers.Point{pt})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 4 {
+				if r, err := ask(t, l, q[0]); err != nil || !r.Quality.Good() {
+					t.Error(pause, r, err)
+				}
+			}
+		}
+	})
+}
+
+// The same on a line.
+func TestLinePauseLeavesTimeForTheAnswer(t *testing.T) {
+	withLine(t, false, allow, func(t *testing.T, b *bus, l *link, _ *[]string) {
+		b.think = wait / 4
+		for _, pause := range []time.Duration{wait / 3, wait / 2, wait * 4 / 5, wait * 9 / 10, wait, 2 * wait} {
+			o, err := RTU{}.ParseDevice(drivers.Fields{"pause": pause.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pt := point(t, "holding 10", "")
+			pt.Tag, pt.Station, pt.Options = 1, 1, o
+			for range 4 {
+				if r, err := ask(t, l, planned1(t, pt)); err != nil || !r.Quality.Good() {
+					t.Error(pause, r, err)
+				}
+			}
+		}
+	})
+}

@@ -186,14 +186,17 @@ func TestLaterIsHandedOn(t *testing.T) {
 		b.do(func() { b.quiet = true })
 		l.Read(t.Context(), q, nil)
 		silent := l.splits[q.(*request)].parts[0].quiet
+		coil := writable(t, "coil 7", "")
+		coil.Station = 1
+		if err := l.Write(t.Context(), coil, tag.BoolValue(true)); !errors.Is(err, drivers.ErrUnknown) {
+			t.Errorf("a write that nothing owed can confirm was put off: %v", err)
+		}
 		for range 5 {
 			rs, err := l.Read(t.Context(), q, nil)
 			var later *drivers.Later
 			if !errors.As(err, &later) || later.Until <= l.now().Mono || len(rs) != 2 || rs[0].Quality != tag.BadNoComm || rs[1].Quality != tag.BadNoComm {
 				t.Fatal(rs, err)
 			}
-			coil := writable(t, "coil 7", "")
-			coil.Station = 1
 			if err := l.Write(t.Context(), coil, tag.BoolValue(true)); !errors.As(err, &later) || errors.Is(err, drivers.ErrUnknown) {
 				t.Errorf("a write that was not sent: %v", err)
 			}

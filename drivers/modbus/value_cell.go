@@ -22,7 +22,7 @@ type cell struct {
 	state      int // register or bit; -1: none
 	bytes      int // of one address
 	plain      plain
-	ranged     bool   // the instrument has a range
+	ranged     bool // the instrument has a range
 	low, high  float64
 	tag        tag.ID // of the point: a point is large, and is not looked at without need
 }

@@ -57,6 +57,7 @@ func (Driver) LinkFields() []drivers.Field {
 //	opcua: opc.tcp://192.168.1.30:4840/path    the port may be left out: 4840
 //	security: none                             or a policy and a mode: Basic256Sha256, sign and encrypt
 //	trust: dcs.der                             DER or PEM: a certificate is pinned, authorities are believed
+//	                                           of certificates made for a server and for the target's host
 //	fingerprint: sha256:3f…                    instead of trust: of the server's certificate
 //	login: anonymous                           the default
 //	login: secret NAME                         the secret holds user:password

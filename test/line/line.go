@@ -54,7 +54,7 @@ type Line struct {
 	start  time.Time
 	busy   time.Time // the wire is taken until then
 	port   *Port
-	kept   []byte // by a bridge
+	kept   []byte             // by a bridge
 	dead   map[byte]time.Time // until
 	counts Counts
 	log    []string // what was on the wire last

@@ -20,7 +20,8 @@
 //
 // Trust is ours, because the library checks no certificate: endpoints are asked
 // for without one, exactly the configured policy and mode is taken, the
-// server's certificate is held against the site's pin or CA, its dates and the
+// server's certificate is held against the site's pin or CA (a CA's must be made
+// for a server and for the host that the site names), its dates and the
 // application URI, and only then a channel is made with these bytes pinned. The
 // library lets its peer change policy and certificate with any answer, so a gate
 // on a loopback connection stands before it (gate.go), and the server's
@@ -29,9 +30,10 @@
 //
 // What the gate cannot hold back is what stands inside a message: a server that
 // holds the trusted key, or any that answers while endpoints are asked for or
-// where the site says `security: none`, can make the library panic in a goroutine of its own (an array of -2 elements; where
-// int has 32 bits, a text of 0x80000001 bytes). That ends the process: all is
-// bad, and the parent starts another.
+// where the site says `security: none`, can make the library panic in a
+// goroutine of its own (an array of -2 elements; where int has 32 bits, a text
+// of 0x80000001 bytes). That ends the process: all is bad, and the parent starts
+// another.
 //
 // Serve works on an io.ReadWriteCloser and returns when it ends, with every
 // goroutine of its own and the library's. What is durable is our own certificate

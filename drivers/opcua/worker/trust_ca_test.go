@@ -57,7 +57,7 @@ func dated(from, to time.Duration) func(*x509.Certificate) {
 
 // What a server may not do to be believed where a site trusts an authority.
 func TestTrustOfAnAuthority(t *testing.T) {
-	ours, theirs := rsaKey(t, 2048), rsaKey(t, 2048)
+	ours, theirs, inner := rsaKey(t, 2048), rsaKey(t, 2048), rsaKey(t, 2048)
 	root := sign(t, "authority", ours, nil, authority)
 	basic, _ := policyOf("Basic256Sha256")
 	f := func(name, why string, leaf *signed, more ...func(*Trust, *[]byte)) {
@@ -82,7 +82,12 @@ func TestTrustOfAnAuthority(t *testing.T) {
 	}
 	leaf := func(edit func(*x509.Certificate)) *signed { return sign(t, "server", theirs, root, edit) }
 	f("signed", "", leaf(nil))
-	f("by address", "", leaf(nil), func(trust *Trust, _ *[]byte) { _ = trust })
+	for host, ok := range map[string]bool{"192.0.2.7": true, "192.0.2.8": false, "PLC.plant": true, "plc.plant.": true, "plant": false, "": false} {
+		trust := Trust{CAs: []*x509.Certificate{root.cert}}
+		if _, err := trust.check(leaf(nil).cert.Raw, "urn:server", host, basic, testTime, true); (err == nil) != ok {
+			t.Errorf("host %q: %v", host, err)
+		}
+	}
 
 	// Nobody signed these but their owner: no date may let them pass.
 	for name, edit := range map[string]func(*x509.Certificate){
@@ -122,7 +127,7 @@ func TestTrustOfAnAuthority(t *testing.T) {
 
 	// Between the two.
 	middle := func(edit func(*x509.Certificate)) *signed {
-		return sign(t, "between", rsaKey(t, 2048), root, func(c *x509.Certificate) {
+		return sign(t, "between", inner, root, func(c *x509.Certificate) {
 			authority(c)
 			if edit != nil {
 				edit(c)
