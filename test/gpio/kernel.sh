@@ -5,7 +5,8 @@
 # other architecture. As any user; needs apt-get, dpkg-deb and the machine's own
 # sources and keys.
 set -euo pipefail
-dir=$1
+mkdir -p "$1"
+dir=$(cd "$1" && pwd) # apt takes no relative paths
 [ -e "$dir/vmlinuz" ] && [ -e "$dir/version" ] && exit 0
 for c in apt-get apt-cache dpkg-deb; do
   command -v "$c" >/dev/null || { echo "kernel.sh: there is no $c here: a Debian is needed to fetch the guest's kernel" >&2; exit 1; }
