@@ -272,3 +272,34 @@ func TestLineWritesAtRandom(t *testing.T) {
 		})
 	})
 }
+
+// The clock of stamps goes on by an hour while a station is in doubt: the wait is
+// over too soon, and what is asked then still differs from what is owed.
+func TestLineClockThatJumpsAhead(t *testing.T) {
+	both(t, func(t *testing.T, isASCII bool) {
+		withLine(t, isASCII, allow, func(t *testing.T, b *bus, l *link, _ *[]string) {
+			ln, jump := l.channel.(*line), int64(0)
+			stamp := ln.now
+			ln.now = func() tag.Stamp { s := stamp(); s.Mono += jump; return s }
+			l.now = ln.now
+			for i, q := range []drivers.Request{single(t, 1, "holding 10"), onSerial(t, 1, "holding 300", "holding 301"), single(t, 1, "holding 700")} {
+				if _, err := ask(t, l, q); err != nil {
+					t.Fatal(err)
+				}
+				b.do(func() { onceLate(b, wait+80*time.Millisecond) })
+				if _, err := l.Read(t.Context(), q, nil); err == nil {
+					t.Fatal("not late")
+				}
+				jump += int64(time.Hour)
+				other, at := single(t, 1, "holding 500"), uint16(500)
+				for range 4 {
+					r, _ := ask(t, l, other)
+					holds(t, b, 1, at, r)
+				}
+				if r, err := ask(t, l, q); err != nil || !r.Quality.Good() {
+					t.Error(i, r, err)
+				}
+			}
+		})
+	})
+}
