@@ -31,7 +31,8 @@ type Child struct {
 // ctx ended and the child followed in order, else what ended first. A panic of
 // Serve is an error.
 func (c *Child) Run(ctx context.Context) error {
-	p := child.Process{Path: c.Path, Args: c.Args, Env: c.Env, MemLimit: c.MemLimit, Grace: c.Grace, Stderr: c.Stderr, Started: c.Started}
+	// The keeper is ours and talks to nobody that we do not: it has all of our environment.
+	p := child.Process{Path: c.Path, Args: c.Args, Env: append(os.Environ(), c.Env...), MemLimit: c.MemLimit, Grace: c.Grace, Stderr: c.Stderr, Started: c.Started}
 	if p.Stderr == nil {
 		p.Stderr = os.Stderr
 	}
