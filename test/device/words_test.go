@@ -46,7 +46,7 @@ func TestEveryMistakeHasWords(t *testing.T) {
 	}
 	for target, fields := range map[string]drivers.Fields{
 		"a b": nil, "listen": nil,
-		"a":            {"registration": "x", "pipeline": "17", "keep_alive": "1s", "connections": "2"},
+		"a":            {"registration": "x", "pipeline": "17", "keep_alive": "1s", "connections": "17"},
 		"listen :5020": {"heartbeat": "0x", "from": "b", "idle_release": "1s"},
 	} {
 		_, err := driver.ParseLink(target, fields)
