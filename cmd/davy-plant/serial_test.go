@@ -127,6 +127,7 @@ func TestFramings(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
+	p.send("hold receiver1.level 61.25") // the script's own turn may come later on a slow machine
 	f("rtu over tcp", dial(p.RTUTCP), rtu, rtuAnswer)
 	f("ascii over tcp", dial(p.ASCIITCP), ascii, asciiAnswer)
 	line, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
