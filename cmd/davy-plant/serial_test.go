@@ -99,7 +99,7 @@ func TestFramings(t *testing.T) {
 	}
 	defer ln.Close()
 	path := filepath.Join(t.TempDir(), "ttyA")
-	p := start(t, "at 0s hold receiver1.level 61.25\n", "--script", "-", "--ascii", path+":9600,7E1", "--rtu-tcp", "127.0.0.1:0",
+	p := start(t, "", "--control", "127.0.0.1:0", "--ascii", path+":9600,7E1", "--rtu-tcp", "127.0.0.1:0",
 		"--ascii-tcp", "127.0.0.1:0", "--dial", ln.Addr().String()+",rtu,GW-7", "--opcua", "127.0.0.1:0")
 	if !strings.HasPrefix(p.OPCUA, "opc.tcp://127.0.0.1:") {
 		t.Errorf("opcua %q", p.OPCUA)
@@ -127,7 +127,7 @@ func TestFramings(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	p.send("hold receiver1.level 61.25") // the script's own turn may come later on a slow machine
+	p.send("hold receiver1.level 61.25")
 	f("rtu over tcp", dial(p.RTUTCP), rtu, rtuAnswer)
 	f("ascii over tcp", dial(p.ASCIITCP), ascii, asciiAnswer)
 	line, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
