@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -308,7 +309,9 @@ func TestPipeliningThatGoesWrong(t *testing.T) {
 							all(t, l, reqs)
 							time.Sleep(100 * time.Millisecond)
 						}
-						if l.Window() != 1 {
+						// A device that closes is on another connection by now, which may try
+						// once more; that it ends is seen below.
+						if l.Window() != 1 && name != "closes after the first" {
 							t.Errorf("window %d", l.Window())
 						}
 						l.channel.(*mbap).drop(errors.New("another connection"), true)
@@ -402,10 +405,10 @@ func TestABadOneInABatch(t *testing.T) {
 
 // A dead device behind a window is found as without one.
 func TestADeadDeviceBehindAWindow(t *testing.T) {
-	dead := false
+	var dead atomic.Bool
 	p := batches(func(c net.Conn, b [][]byte) {
 		for _, q := range b {
-			if !dead {
+			if !dead.Load() {
 				c.Write(right(q))
 			}
 		}
@@ -414,7 +417,7 @@ func TestADeadDeviceBehindAWindow(t *testing.T) {
 		reqs := blocks(t, sixteen[:8]...)
 		all(t, l, reqs)
 		all(t, l, reqs)
-		dead = true
+		dead.Store(true)
 		from := time.Now()
 		l.ReadAll(t.Context(), reqs, func(_ int, rs []tag.Reading, err error) {
 			if err == nil || rs[0].Quality != tag.BadNoComm {
@@ -430,7 +433,7 @@ func TestADeadDeviceBehindAWindow(t *testing.T) {
 		if l.Counts().Lost == 0 {
 			t.Error("the dead connection was kept")
 		}
-		dead = false
+		dead.Store(false)
 		time.Sleep(RedialLast)
 		all(t, l, reqs)
 		if l.Window() != 16 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,13 +35,14 @@ func TestPipeliningAtRandom(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := dice{r: rand.New(rand.NewPCG(seed, 0x91be))}
-			well, late := false, map[net.Conn][][]byte{}
+			var well atomic.Bool
+			late := map[net.Conn][][]byte{}
 			p := batches(func(c net.Conn, b [][]byte) {
 				var out [][]byte
 				for _, q := range b {
 					out = append(out, right(q))
 				}
-				if well {
+				if well.Load() {
 					for _, a := range out {
 						c.Write(a)
 					}
@@ -152,7 +154,7 @@ func TestPipeliningAtRandom(t *testing.T) {
 				if rights < 2000 {
 					t.Errorf("%d good readings", rights)
 				}
-				well = true
+				well.Store(true)
 				time.Sleep(2 * RemergeAfter)
 				synctest.Wait()
 				for range 40 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,17 +169,17 @@ func TestAlternates(t *testing.T) {
 // request makes a new one and neither costs a reading nor counts as a loss.
 func TestIdleRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		open, dialed := 0, 0
+		var open, dialed atomic.Int64
 		dial := func(context.Context, string) (Port, error) {
-			dialed++
-			open++
+			dialed.Add(1)
+			open.Add(1)
 			ours, theirs := net.Pipe()
 			go func() {
 				for q := receive(theirs); q != nil; q = receive(theirs) {
 					time.Sleep(200 * time.Millisecond)
 					theirs.Write(right(q))
 				}
-				open--
+				open.Add(-1)
 			}()
 			return ours, nil
 		}
@@ -188,27 +189,27 @@ func TestIdleRelease(t *testing.T) {
 			good(t, l, q)
 			time.Sleep(240 * time.Millisecond)
 		}
-		if dialed != 1 || open != 1 {
-			t.Errorf("%d connections, %d open", dialed, open)
+		if dialed.Load() != 1 || open.Load() != 1 {
+			t.Errorf("%d connections, %d open", dialed.Load(), open.Load())
 		}
 		time.Sleep(20 * time.Millisecond)
 		synctest.Wait()
-		if open != 0 {
+		if open.Load() != 0 {
 			t.Error("an idle connection is kept")
 		}
 		good(t, l, q)
 		time.Sleep(time.Second)
 		good(t, l, q)
-		if c := l.Counts(); dialed != 3 || c.Lost != 0 || c.Silent != 0 {
-			t.Errorf("%d connections, %+v", dialed, c)
+		if c := l.Counts(); dialed.Load() != 3 || c.Lost != 0 || c.Silent != 0 {
+			t.Errorf("%d connections, %+v", dialed.Load(), c)
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 		time.Sleep(time.Minute)
-		if open != 0 {
-			t.Errorf("%d open", open)
+		if open.Load() != 0 {
+			t.Errorf("%d open", open.Load())
 		}
 	})
 }
