@@ -76,7 +76,7 @@ func TestEndToEndOverForeignParts(t *testing.T) {
 	must(t, err)
 	must(t, b.StartReceiver(fmt.Sprintf("127.0.0.1:%d", port)))
 	must(t, os.MkdirAll(b.Site(), 0o755))
-	must(t, os.WriteFile(filepath.Join(b.Site(), "site.yaml"), fmt.Appendf(nil, foreignSite, rig.Gateway, libmodbus(t), b.Broker, b.Key), 0o644))
+	must(t, os.WriteFile(filepath.Join(b.Site(), "site.yaml"), fmt.Appendf(nil, foreignSite, rig.Gateway, "127.0.0.1:"+libmodbus(t), b.Broker, b.Key), 0o644))
 	must(t, os.WriteFile(filepath.Join(b.Site(), "rules.yaml"), []byte(foreignRules), 0o644))
 	must(t, b.Enroll())
 	must(t, b.Apply("foreign"))
