@@ -228,10 +228,7 @@ func (r *run) killAll() {
 func (r *run) killKeeper(near bool) {
 	var pid int
 	r.must(rig.WaitFor(15*time.Second, "a keeper to kill", func() bool {
-		pids := rig.Children(r.b.Davy.Pid())
-		if len(pids) == 1 {
-			pid = pids[0]
-		}
+		pid = rig.Keeper(r.b.Davy.Pid())
 		return pid != 0
 	}))
 	var written time.Time

@@ -219,6 +219,18 @@ func Children(pid int) []int {
 	return pids
 }
 
+// Keeper returns the process id of the keeper of the decider pid, 0 while there
+// is none. A decider may have other children: the workers of OPC UA.
+func Keeper(pid int) int {
+	for _, child := range Children(pid) {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child))
+		if args := strings.Split(string(line), "\x00"); err == nil && len(args) > 1 && args[1] == "keep" {
+			return child
+		}
+	}
+	return 0
+}
+
 // Output runs a program to its end and returns its standard output; the error
 // holds its standard error.
 func (r *Rig) Output(name string, args ...string) (string, error) {
