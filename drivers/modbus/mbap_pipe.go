@@ -200,7 +200,16 @@ func (m *mbap) together(ctx context.Context, b *batch) error {
 		if landed, odd = m.landed(ctx, b, frame); landed {
 			answered++
 		}
-		if m.conn == nil || !odd && !m.whole() && m.fill(ctx, b, limit) != nil {
+		if m.conn == nil {
+			return nil
+		}
+		if odd || m.whole() {
+			continue
+		}
+		if err := m.fill(ctx, b, limit); err != nil {
+			if ctx.Err() == nil && !errors.Is(err, errFraming) { // it closed after an answer
+				m.troubled("the connection ended: " + err.Error())
+			}
 			return nil
 		}
 	}
