@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -104,6 +105,7 @@ type channel struct {
 	cfg     *uasc.Config
 	token   *ua.NodeID // of the session; nil before
 	timeout time.Duration
+	calls   sync.WaitGroup // that the library has not ended yet, see callFor
 }
 
 // open connects, shakes hands and opens a secure channel. pinned is the
@@ -168,7 +170,8 @@ func (s *site) open(ctx context.Context, p policy, mode ua.MessageSecurityMode, 
 }
 
 // close ends the session, the channel and the connection, best effort and
-// within farewell, and waits for the gate.
+// within farewell, and waits for the gate and for calls that were left. No new
+// call may begin meanwhile.
 func (c *channel) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
@@ -189,6 +192,7 @@ func (c *channel) close(ctx context.Context) {
 		c.gate.shut(nil)
 	}
 	c.gate.wait.Wait()
+	c.calls.Wait() // without a connection the library ends them
 }
 
 // call sends a request and waits for its answer. An error is a status code of
@@ -197,7 +201,34 @@ func (c *channel) call(ctx context.Context, req ua.Request) (ua.Response, error)
 	return c.callFor(ctx, req, c.timeout)
 }
 
-func (c *channel) callFor(ctx context.Context, req ua.Request, timeout time.Duration) (res ua.Response, err error) {
+// callFor is call with a time of its own. The library never sees ctx: it numbers
+// a message first and looks at its context then, so that a request given up in
+// between leaves a hole in the numbers, and the server ends the connection at the
+// next message. A call that is given up is left to the library, which ends it
+// after timeout or with the connection.
+func (c *channel) callFor(ctx context.Context, req ua.Request, timeout time.Duration) (ua.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		ua.Response
+		error
+	}
+	done := make(chan answer, 1)
+	c.calls.Go(func() {
+		res, err := c.send(context.WithoutCancel(ctx), req, timeout)
+		done <- answer{res, err}
+	})
+	select {
+	case a := <-done:
+		return a.Response, a.error
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// send sends a request and waits for its answer, without a way to end it sooner.
+func (c *channel) send(ctx context.Context, req ua.Request, timeout time.Duration) (res ua.Response, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			res, err = nil, fail(opcua.CodeInternal, fmt.Errorf("%T: panic: %v", req, r))

@@ -275,8 +275,8 @@ func (w *Worker) session(ctx context.Context) error {
 	w.down(s, err)
 	s.cancel()
 	if hung := w.busy(context.WithoutCancel(ctx), farewell+overdue, func(ctx context.Context) error {
-		s.c.close(ctx)
 		s.group.Wait()
+		s.c.close(ctx)
 		return nil
 	}); hung != nil {
 		return hung

@@ -28,12 +28,13 @@ func TestServer(t *testing.T) {
 	})
 	closed := func(t *testing.T) {
 		t.Helper()
+		var left map[string]any
 		err := rig.WaitFor(2*time.Second, "no session", func() bool {
-			got := s.do("sessions")
-			return got["sessions"] == 0.0 && got["subscriptions"] == 0.0
+			left = s.do("sessions")
+			return left["sessions"] == 0.0 && left["subscriptions"] == 0.0
 		})
 		if err != nil {
-			t.Error(err)
+			t.Errorf("%v: %v", err, left)
 		}
 	}
 	run := func(name string, f func(t *testing.T)) {
@@ -56,6 +57,7 @@ func TestServer(t *testing.T) {
 	run("logins", func(t *testing.T) { logins(t, s, id, user) })
 	run("writes", func(t *testing.T) { writes(t, s) })
 	run("polling", func(t *testing.T) { polling(t, s) })
+	run("impatience", func(t *testing.T) { impatience(t, s) })
 	run("browse", func(t *testing.T) { browse(t, s, id) })
 	run("reconnects", func(t *testing.T) { reconnects(t, s, id) })
 	run("order and queue", func(t *testing.T) { order(t, s) })
@@ -220,6 +222,43 @@ func polling(t *testing.T, s *server) {
 }
 
 // What davy browse shows.
+// Reads that are given up at every moment, before they are sent, while they are
+// numbered and after, cost the session nothing: the library numbers a message
+// before it looks whether anybody still wants it, and a server refuses numbers
+// with a hole.
+func impatience(t *testing.T, s *server) {
+	c := newClient(t, s.target())
+	c.hello.Options.Poll = true
+	c.item("Double", tag.Float64)
+	c.run().wait(10*time.Second, "session", func() bool { return len(c.states) > 0 && c.states[0].Up })
+	const rounds, queue = 100, 40
+	const asked = rounds * queue
+	for round := range rounds {
+		for i := range queue {
+			wait := time.Duration(1+i) * time.Duration(20+4*round) * time.Microsecond
+			if err := c.w.Read(opcua.Ask{Request: uint32(round*queue + i + 1), Count: 1, Wait: wait}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.wait(5*time.Second, "the answers of a round", func() bool { return len(c.dones) == (round+1)*queue })
+	}
+	// Unhurried, all is well, in the same session.
+	if err := c.w.Read(opcua.Ask{Request: asked + 1, Count: 1, Wait: 3 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	c.wait(5*time.Second, "the last answer", func() bool { return len(c.dones) == asked+1 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	given := map[string]int{}
+	for _, d := range c.dones {
+		given[d.Code]++
+	}
+	t.Logf("of %d reads: %v", asked, given)
+	if last := c.dones[asked]; last.Code != "" || len(c.states) != 1 || given[opcua.DoneUnknown] < rounds/4 {
+		t.Errorf("the last read ended with %v, reads with %v, states %+v", last, given, c.states)
+	}
+}
+
 func browse(t *testing.T, s *server, id *identity) {
 	got, err := worker.Ask(t.Context(), s.target(), 3*time.Second)
 	if err != nil || len(got.Offers) != 7 || got.ApplicationURI != serverURI || got.Certificate == nil || got.Certificate.SHA256 != worker.Fingerprint(id.der) || got.Certificate.URI != serverURI || got.Certificate.Bits != 2048 {
