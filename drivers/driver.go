@@ -32,21 +32,23 @@ type Warner interface{ Warn() *Hint }
 // Type is the parsed form of a point's `type:`; Kind is what readings will hold.
 type Type struct {
 	Kind  tag.Kind
-	Bits  int    // 1, 16, 32, 64: how much of the device's memory it takes
 	Sign  bool   // integers: signed
+	BCD   bool   // each four bits are a decimal digit
+	Bits  int    // 1, 16, 32, 64: how much of the device's memory it takes
 	Order string // byte order of the protocol, "ABCD", "CDAB", "BADC", "DCBA"; "" where it has no meaning
 
 	// Of a field within a register ("uint16 bits 4..7"): Shift is its lowest bit,
 	// Width its bits; Width 0 is the whole.
 	Shift, Width int
-	BCD          bool // each four bits are a decimal digit
-	Bytes        int  // of a text
+	Bytes        int // of a text
 }
 
 // Point is one value of one device. Points are made by the configuration and
 // never change.
 type Point struct {
 	Tag     tag.ID
+	Write   bool // may be written (`may_write`); everything else is refused
+	Ranged  bool // the instrument has a range, Low to High
 	Name    tag.Name
 	Station int // Modbus unit id; 0 where the protocol has none
 	Device  string
@@ -55,11 +57,9 @@ type Point struct {
 	Gain    float64 // engineering = raw*Gain + Offset; 0 means 1
 	Offset  float64
 	// The instrument's range in engineering units; outside it a value is bad
-	// (BadRange). Ranged false: not checked.
-	Ranged    bool
+	// (BadRange).
 	Low, High float64
 	Period    time.Duration // scan period
-	Write     bool          // may be written (`may_write`); everything else is refused
 
 	// Options is what the driver's ParseDevice made of the device's own fields, the
 	// same value for all points of a device; nil: none.

@@ -43,6 +43,7 @@ import (
 	"davy/agent/wire"
 	"davy/drivers"
 	"davy/drivers/tag"
+	"davy/rules"
 )
 
 // Limits, each with what happens at it.
@@ -131,7 +132,7 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, o Options) error {
 	for i := range plan.Links { // what only the decider asks and drives
 		plan.Links[i].Scans, plan.Links[i].Subscribe = nil, nil
 	}
-	plan.Stories, k.hello.Bundle, bundle = nil, nil, nil
+	plan.Rules, plan.Stories, k.hello.Bundle, bundle = rules.Set{}, nil, nil, nil
 	debug.FreeOSMemory() // compiling took many times what the plan keeps
 	k.plan = plan
 	for _, u := range plan.Uplinks {

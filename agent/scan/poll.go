@@ -14,11 +14,11 @@ import (
 func (w *Worker) poll(ctx context.Context, link drivers.Link, free chan []tag.Reading) error {
 	now := w.Now().Mono
 	w.due = make([]int64, len(w.Link.Scans))
-	for i := range w.due { // spread the first slots over 50 ms so that they do not fall together
-		w.due[i] = now + int64(i)*int64(50*time.Millisecond)/int64(len(w.due))
-	}
 	w.failed = make([]int, len(w.due))
 	w.quietly = group(w.Link.Scans)
+	for i, after := range w.quietly.phases(w.Link.Scans) {
+		w.due[i] = now + after
+	}
 	w.fed = make([]int64, len(w.Link.KeepAlive))
 	w.unfed = make([]bool, len(w.Link.KeepAlive))
 	batcher, _ := link.(drivers.Batcher)

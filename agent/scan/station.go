@@ -9,6 +9,8 @@ import (
 
 // What a quiet station may cost.
 const (
+	burst        = 8                      // requests of one station and period that are due together
+	spread       = 50 * time.Millisecond  // bursts of a link begin within
 	putLeast     = time.Millisecond       // a driver that says "now" too often does not keep a processor busy
 	quietAfter   = 2                      // requests in a row without an answer, of whatever kind
 	quietShare   = 24                     // a probe costs one part in so many of the time between probes: 4 %
@@ -61,6 +63,34 @@ func group(scans []config.Scan) stations {
 		s.by = append(s.by, st)
 	}
 	return s
+}
+
+// phases returns for each request when after the start it is due first. Those of
+// one station and period are due together, a burst at a time: the picture of a
+// device is of one moment, and the worker wakes once for it. Bursts are spread, so
+// that they do not fall together.
+func (s *stations) phases(scans []config.Scan) []int64 {
+	type kind struct {
+		of     *station
+		period time.Duration
+	}
+	asked := map[kind]int{}
+	first := map[kind]int{}
+	bursts := 0
+	number := make([]int64, len(scans))
+	for i := range scans {
+		k := kind{s.of(i), scans[i].Period}
+		if asked[k]%burst == 0 {
+			first[k] = bursts
+			bursts++
+		}
+		asked[k]++
+		number[i] = int64(first[k])
+	}
+	for i := range number {
+		number[i] = number[i] * int64(spread) / int64(bursts)
+	}
+	return number
 }
 
 func (s *stations) of(i int) *station { return s.by[i] }

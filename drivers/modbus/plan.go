@@ -212,7 +212,10 @@ func group(points []drivers.Point) []placed {
 
 func newRequest(w wireCost, l *land, points []placed) *request {
 	p := &points[0]
-	r := &request{station: byte(p.Station), table: p.table, unit: p.unit, land: l, serial: w.serial}
+	r := &request{
+		station: byte(p.Station), table: p.table, unit: p.unit, land: l, serial: w.serial,
+		points: make([]drivers.Point, 0, len(points)), cells: make([]cell, 0, len(points)),
+	}
 	for i := range points {
 		r.points = append(r.points, points[i].Point)
 		r.cells = append(r.cells, points[i].cell)
