@@ -64,6 +64,7 @@ type request struct {
 	unit    *unitOptions // nil: nothing was written of the device
 	points  []drivers.Point
 	cells   []cell // of each point
+	quick   []quick
 	land    *land
 	serial  bool
 	whole   part
@@ -214,11 +215,12 @@ func newRequest(w wireCost, l *land, points []placed) *request {
 	p := &points[0]
 	r := &request{
 		station: byte(p.Station), table: p.table, unit: p.unit, land: l, serial: w.serial,
-		points: make([]drivers.Point, 0, len(points)), cells: make([]cell, 0, len(points)),
+		points: make([]drivers.Point, 0, len(points)), cells: make([]cell, 0, len(points)), quick: make([]quick, 0, len(points)),
 	}
 	for i := range points {
 		r.points = append(r.points, points[i].Point)
 		r.cells = append(r.cells, points[i].cell)
+		r.quick = append(r.quick, newQuick(&points[i].cell, &points[i].Point))
 	}
 	r.whole = r.part(0, len(r.points))
 	r.cost = w.of(r.unit, r.table, r.whole.count)

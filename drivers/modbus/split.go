@@ -51,10 +51,10 @@ func (l *link) Read(ctx context.Context, req drivers.Request, dst []tag.Reading)
 	l.limit(ctx)
 	base := len(dst)
 	now := l.now()
-	dst = slices.Grow(dst, len(r.cells))[:base+len(r.cells)]
+	dst = slices.Grow(dst, len(r.quick))[:base+len(r.quick)]
 	out := dst[base:]
-	for i := range r.cells {
-		out[i] = tag.Reading{Tag: r.cells[i].tag, Quality: tag.BadNoComm, Received: now}
+	for i := range r.quick {
+		out[i] = tag.Reading{Tag: r.quick[i].tag, Quality: tag.BadNoComm, Received: now}
 	}
 	s := l.splits[r]
 	if s == nil {

@@ -189,7 +189,11 @@ func (r *request) decode(p *part, f *form, data []byte, out []tag.Reading) error
 	}
 	first := int(f.first)
 	for i := p.from; i < p.to; i++ {
-		out[i].Value, out[i].Quality = r.cells[i].read(&r.points[i], data, first)
+		if q := &r.quick[i]; q.plain != notPlain {
+			out[i].Value, out[i].Quality = q.read(data, first)
+		} else {
+			out[i].Value, out[i].Quality = r.cells[i].read(&r.points[i], data, first)
+		}
 	}
 	return nil
 }

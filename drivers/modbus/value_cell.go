@@ -21,10 +21,16 @@ type cell struct {
 	decimals   int // register; -1: none
 	state      int // register or bit; -1: none
 	bytes      int // of one address
-	plain      plain
-	ranged     bool // the instrument has a range
-	low, high  float64
-	tag        tag.ID // of the point: a point is large, and is not looked at without need
+}
+
+// quick is what most values need to be read: small, and for itself, because a
+// cell and a point are large and a block has 125 of them.
+type quick struct {
+	low, high float64
+	tag       tag.ID
+	start     uint16 // the value's address
+	plain     plain
+	ranged    bool // the instrument has a range
 }
 
 // plain are the values that are read without a detour.
@@ -39,7 +45,7 @@ const (
 
 func newCell(u *unitOptions, p *drivers.Point) cell {
 	a := p.Address.(Address)
-	c := cell{tag: p.Tag, ranged: p.Ranged, low: p.Low, high: p.High, table: a.Table, at: int(a.Number), size: u.size(a.Table, p.Type), decimals: -1, state: -1, bytes: u.registerBytes()}
+	c := cell{table: a.Table, at: int(a.Number), size: u.size(a.Table, p.Type), decimals: -1, state: -1, bytes: u.registerBytes()}
 	c.first, c.end = c.at, c.at+c.size
 	if p.Decimals != nil {
 		c.decimals = int(p.Decimals.(Address).Number)
@@ -49,18 +55,48 @@ func newCell(u *unitOptions, p *drivers.Point) cell {
 		c.state = int(p.State.Address.(Address).Number)
 		c.first, c.end = min(c.first, c.state), max(c.end, c.state+u.size(a.Table, p.State.Type))
 	}
-	t := p.Type
-	usual := !a.Table.Bits() && !a.HasBit && !p.Scaled() && p.Decimals == nil && p.State == nil && p.Invalid == nil && p.Codes == nil &&
-		t.Width == 0 && !t.BCD && (t.Order == "" || t.Order == "ABCD")
-	switch {
-	case usual && c.bytes == 2 && t.Bits == 16 && t.Kind == tag.Int && t.Sign:
-		c.plain = plainInt16
-	case usual && c.bytes == 2 && t.Bits == 16 && t.Kind == tag.Int:
-		c.plain = plainUint16
-	case usual && t.Kind == tag.Float32:
-		c.plain = plainFloat
-	}
 	return c
+}
+
+func newQuick(c *cell, p *drivers.Point) quick {
+	q := quick{tag: p.Tag, ranged: p.Ranged, low: p.Low, high: p.High, start: uint16(c.at)}
+	t := p.Type
+	usual := !c.table.Bits() && c.bytes == 2 && !p.Address.(Address).HasBit && !p.Scaled() && p.Decimals == nil && p.State == nil &&
+		p.Invalid == nil && p.Codes == nil && t.Width == 0 && !t.BCD && (t.Order == "" || t.Order == "ABCD")
+	switch {
+	case usual && t.Bits == 16 && t.Kind == tag.Int && t.Sign:
+		q.plain = plainInt16
+	case usual && t.Bits == 16 && t.Kind == tag.Int:
+		q.plain = plainUint16
+	case usual && t.Kind == tag.Float32:
+		q.plain = plainFloat
+	}
+	return q
+}
+
+// read reads a value that is plain. data are 16-bit registers from first on.
+func (k *quick) read(data []byte, first int) (v tag.Value, q tag.Quality) {
+	raw := data[(int(k.start)-first)*2:]
+	var f float64
+	switch k.plain {
+	case plainUint16:
+		n := binary.BigEndian.Uint16(raw)
+		v, f = tag.IntValue(int64(n)), float64(n)
+	case plainInt16:
+		n := int16(binary.BigEndian.Uint16(raw))
+		v, f = tag.IntValue(int64(n)), float64(n)
+	default:
+		float := math.Float32frombits(binary.BigEndian.Uint32(raw))
+		var ok bool
+		if v, ok = tag.Float32Value(float); !ok {
+			return v, tag.BadSensor
+		}
+		f = float64(float)
+	}
+	if k.ranged && (f < k.low || f > k.high) {
+		return v, tag.BadRange
+	}
+	return v, tag.GoodQuality
 }
 
 // read returns what an answer says of p: data are the registers or bits from first on.
@@ -77,20 +113,6 @@ func (c *cell) read(p *drivers.Point, data []byte, first int) (v tag.Value, q ta
 		return v, q
 	}
 	raw := data[(c.at-first)*c.bytes:]
-	switch c.plain {
-	case plainUint16, plainInt16:
-		n := int64(binary.BigEndian.Uint16(raw))
-		if c.plain == plainInt16 {
-			n = int64(int16(n))
-		}
-		return c.within(tag.IntValue(n))
-	case plainFloat:
-		f, ok := tag.Float32Value(math.Float32frombits(binary.BigEndian.Uint32(raw)))
-		if !ok {
-			return tag.Value{}, tag.BadSensor
-		}
-		return c.within(f)
-	}
 	decimals := uint64(0)
 	if c.decimals >= 0 {
 		decimals = whole(p.Decimals.(Address), data[(c.decimals-first)*c.bytes:], c.bytes)
@@ -202,21 +224,15 @@ func (c *cell) value(p *drivers.Point, raw []byte, decimals uint64) (v tag.Value
 	if !ok {
 		return tag.Value{}, tag.BadSensor
 	}
-	v, r := c.within(v)
-	return v, worse(r, q)
+	if p.Ranged {
+		if f := v.Float(); f < p.Low || f > p.High {
+			q = worse(tag.BadRange, q)
+		}
+	}
+	return v, q
 }
 
 var powers = [16]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
-
-// within gives a value BadRange outside its instrument's range.
-func (c *cell) within(v tag.Value) (tag.Value, tag.Quality) {
-	if c.ranged {
-		if f := v.Float(); f < c.low || f > c.high {
-			return v, tag.BadRange
-		}
-	}
-	return v, tag.GoodQuality
-}
 
 // coded is the value of an enumeration; of one whose codes are named no other is known.
 func coded(p *drivers.Point, code int64, q tag.Quality) (tag.Value, tag.Quality) {

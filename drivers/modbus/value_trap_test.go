@@ -102,8 +102,7 @@ func TestEveryTypeByItsDefinition(t *testing.T) {
 					t.Fatalf("%s %s % x is %v %v, by definition %v %v", typ, order, wire, got, q, want, ok)
 				}
 				// The way of a request, where the usual values go another way.
-				c := newCell(nil, &p)
-				if v, again := c.read(&p, append([]byte{0xaa, 0xaa}, wire...), 99); v != got || again != q {
+				if v, again := reading(t, p, 100, string(wire)); v != got || again != q {
 					t.Fatalf("%s %s % x is %v %v in a block", typ, order, wire, v, again)
 				}
 				if !ok || got.Float() == 0 && wire[0]|wire[len(wire)-1] != 0 {

@@ -43,7 +43,7 @@ const (
 // every architecture: on 32 bits Go aligns a uint64 to 4 bytes, hence the padding.
 type Value struct {
 	kind Kind
-	_    [7]byte
+	_    uint32 // the same size on every architecture; an array here would keep a Value out of registers
 	bits uint64
 }
 
