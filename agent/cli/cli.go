@@ -18,6 +18,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"davy/agent/i18n"
 )
@@ -98,9 +99,43 @@ func Quiet(exit int) error { return &Error{Exit: exit, Quiet: true} }
 // Usage is an error of the command line.
 func Usage(key string, args i18n.Args) error { return &Error{Exit: Wrong, Key: key, Args: args} }
 
-// Main runs the program and returns its exit code. args are without the program's name.
+// Main runs the program and returns its exit code. args are without the
+// program's name. What was not written where it should be (a full disk) is
+// Failed: a command need not look at what Call.Out returns.
 func (p *Program) Main(args []string, out, errw io.Writer) int {
-	c := &Call{Lang: i18n.FromEnv(), Out: out, Err: errw, flags: map[string]string{}}
+	o := &output{to: out}
+	c := &Call{Lang: i18n.FromEnv(), Out: o, Err: errw, flags: map[string]string{}}
+	exit := p.run(c, args, o, errw)
+	if err := o.failed(); err != nil && exit == Done {
+		return p.report(c, &Error{Exit: Failed, Key: "cli.output", Cause: err})
+	}
+	return exit
+}
+
+// output keeps the first error of what is written to.
+type output struct {
+	to  io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := o.to.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+func (p *Program) run(c *Call, args []string, out, errw io.Writer) int {
 	args = c.takeLang(args)
 	if len(args) == 0 {
 		p.help(c, errw)

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -106,5 +107,29 @@ func TestReport(t *testing.T) {
 		"davy: 错误: 状态目录 x 不能用: disk on fire\ndavy: 提示: 请创建它，或检查权限，或用 --state 指定别的目录\n")
 	if !errors.Is(&Error{Cause: cause}, cause) {
 		t.Error("the cause is lost")
+	}
+}
+
+// A page that ends early is no success; an error of the command goes before.
+func TestWhatIsNotWritten(t *testing.T) {
+	t.Setenv("LC_ALL", "C")
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for result, want := range map[error]int{nil: Failed, Quiet(Wrong): Wrong} {
+		p := &Program{Name: "davy", Commands: []Command{{Name: "status", Run: func(c *Call) error {
+			c.Say("cli.error", nil)
+			return result
+		}}}}
+		var errw bytes.Buffer
+		if exit := p.Main([]string{"status"}, full, &errw); exit != want || (want == Failed) != strings.Contains(errw.String(), "not all of this could be written: write /dev/full") {
+			t.Errorf("%v: exit %d, %s", result, exit, errw.String())
+		}
+		errw.Reset()
+		if exit := p.Main([]string{"help"}, full, &errw); exit != Failed {
+			t.Errorf("help: exit %d", exit)
+		}
 	}
 }

@@ -211,17 +211,7 @@ func TestEveryProblem(t *testing.T) {
 		_, problems := Compile(b, testSet())
 		problems = slices.DeleteFunc(problems, func(p Problem) bool { return p.Code == "vote-one-link" || p.Code == "vote-one-device" })
 		want := strings.Split(strings.ReplaceAll(x.want, "warning ", "warning-"), " ")
-		var got []string
-		found := at.Line == 0
-		for _, p := range problems {
-			code := p.Code
-			if p.Warn {
-				code = "warning-" + code
-			}
-			got = append(got, code)
-			found = found || p.Place == at
-		}
-		slices.Sort(got)
+		got, found := marked(problems, at)
 		slices.Sort(want)
 		if !slices.Equal(slices.Compact(got), want) || !found {
 			t.Errorf("%q → %q:\n got %v\nwant %s at %s", x.from, x.to, codes(problems), x.want, at)

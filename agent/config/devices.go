@@ -270,9 +270,7 @@ func (c *compiler) template(d *device, f fields, own *node) {
 	}
 	c.prose(f.get("text"))
 	for _, name := range []string{"vendor", "model", "firmware", "source"} {
-		if v := f.get(name); v != nil && v.kind != scalar {
-			c.bad(v, "not-a-value", "not-a-value")
-		}
+		c.isScalar(f.get(name)) // only read by people, and by caveats
 	}
 	if v := f.get("t90"); v != nil {
 		d.t90, _ = c.span(v, 0, time.Hour)

@@ -38,11 +38,7 @@ type fields struct {
 // result may be used whatever was wrong.
 func (c *compiler) read(n *node, what string, f form) fields {
 	out := fields{c, n, f, map[string]*node{}}
-	if n == nil || n.lost {
-		return out
-	}
-	if n.kind != section {
-		c.bad(n, "not-a-section", "not-a-section", "what", i18n.Key("what."+what), "text", n.text)
+	if !c.isSection(n, what) {
 		return out
 	}
 	for _, p := range n.pairs {
@@ -111,11 +107,7 @@ func (f fields) get(name string) *node {
 // nameList returns the entries of a section whose keys are names that people
 // give (links, devices, tags), leaving out those that cannot be names.
 func (c *compiler) nameList(n *node, what string) []pair {
-	if n == nil || n.lost {
-		return nil
-	}
-	if n.kind != section {
-		c.bad(n, "not-a-section", "not-a-section", "what", i18n.Key("what."+what), "text", n.text)
+	if !c.isSection(n, what) {
 		return nil
 	}
 	var out []pair
@@ -146,16 +138,43 @@ func (c *compiler) name(n *node) bool {
 	return ok
 }
 
+// isSection reports whether there is a section to read; what has another form is named.
+func (c *compiler) isSection(n *node, what string) bool {
+	if n == nil || n.lost {
+		return false
+	}
+	if n.kind != section {
+		c.bad(n, "not-a-section", "not-a-section", "what", key(what), "text", n.text)
+	}
+	return n.kind == section
+}
+
+// isList is isSection for a list; form shows how its first line is written.
+func (c *compiler) isList(n *node, form string) bool {
+	if n == nil || n.lost {
+		return false
+	}
+	if n.kind != list {
+		c.bad(n, "not-a-list", "write-list", "form", form)
+	}
+	return n.kind == list
+}
+
+// isScalar is isSection for one value.
+func (c *compiler) isScalar(n *node) bool {
+	if n == nil || n.lost {
+		return false
+	}
+	if n.kind != scalar {
+		c.bad(n, "not-a-value", "not-a-value")
+	}
+	return n.kind == scalar
+}
+
 // plain returns the text of a field that is not prose; full-width characters
 // in it are named. ok is false where there is none or something was reported.
 func (c *compiler) plain(n *node) (string, bool) {
-	switch {
-	case n == nil || n.lost:
-		return "", false
-	case n.kind != scalar:
-		c.bad(n, "not-a-value", "not-a-value")
-		return "", false
-	case c.wide(n):
+	if !c.isScalar(n) || c.wide(n) {
 		return "", false
 	}
 	return n.text, true
@@ -216,10 +235,7 @@ const maxText = 120
 func (c *compiler) prose(n *node) (t rules.Text, ok bool) {
 	one := func(n *node) (string, bool) {
 		switch {
-		case n == nil || n.lost:
-			return "", false
-		case n.kind != scalar:
-			c.bad(n, "not-a-value", "not-a-value")
+		case !c.isScalar(n):
 			return "", false
 		case utf8.RuneCountInString(n.text) > maxText:
 			c.bad(n, "text-too-long", "", "limit", maxText)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,4 +101,20 @@ func firstDifference(got, want string) string {
 		}
 	}
 	return ""
+}
+
+// marked returns the codes of problems, sorted, a warning's with its mark, and
+// whether one of them is at the place; there may be none.
+func marked(problems Problems, at Place) (codes []string, found bool) {
+	found = at.Line == 0
+	for _, p := range problems {
+		code := p.Code
+		if p.Warn {
+			code = "warning-" + code
+		}
+		codes = append(codes, code)
+		found = found || p.Place == at
+	}
+	slices.Sort(codes)
+	return codes, found
 }

@@ -73,11 +73,7 @@ type channel struct {
 // channels reads the conditions. whole is how many are written: the vote is
 // held against it even where one of them could not be read. -1: not known.
 func (c *compiler) channels(n *node, x *rules.Interlock) (chans []channel, whole int) {
-	if n == nil || n.lost {
-		return nil, -1
-	}
-	if n.kind != list {
-		c.bad(n, "not-a-list", "write-list", "form", "- nh3-1.gas >= 150 ppm")
+	if !c.isList(n, "- nh3-1.gas >= 150 ppm") {
 		return nil, -1
 	}
 	if len(n.items) == 0 || len(n.items) > maxChannels {
@@ -226,11 +222,7 @@ var demandForm = form{{name: "demand", must: true, also: []string{"output", "dri
 
 // demands reads what a trip demands of outputs.
 func (c *compiler) demands(n *node, x *rules.Interlock) {
-	if n == nil || n.lost {
-		return
-	}
-	if n.kind != list {
-		c.bad(n, "not-a-list", "write-list", "form", "- demand: fan1")
+	if !c.isList(n, "- demand: fan1") {
 		return
 	}
 	if len(n.items) == 0 {

@@ -222,13 +222,8 @@ func (c *compiler) mayWrite(d *device, n *node) {
 	if n == nil {
 		return
 	}
-	if c.readOnly(d, n); n.lost {
+	if c.readOnly(d, n); !c.isList(n, "[coil 0, coil 1]") {
 		d.vague = true
-		return
-	}
-	if n.kind != list {
-		d.vague = true
-		c.bad(n, "not-a-list", "write-list", "form", "[coil 0, coil 1]")
 		return
 	}
 	for _, item := range n.items {

@@ -183,22 +183,14 @@ func TestProblemsOfLinks(t *testing.T) {
 		b := bundleOf(text, "")
 		b.Put("keys/dcs.der", der)
 		_, problems := Compile(b, testSet())
-		var got []string
-		found := at.Line == 0
+		got, found := marked(problems, at)
 		for _, p := range problems {
-			code := p.Code
-			if p.Warn {
-				code = "warning-" + code
-			}
-			got = append(got, code)
-			found = found || p.Place == at
 			for _, l := range []i18n.Lang{i18n.Zh, i18n.En} {
 				if s := p.Text(l) + p.Remedy(l); strings.Contains(s, "⟨") {
 					t.Errorf("%s: words are missing: %s", p.Code, s)
 				}
 			}
 		}
-		slices.Sort(got)
 		want := strings.Split(x.want, " ")
 		slices.Sort(want)
 		if !slices.Equal(got, want) || !found {

@@ -71,6 +71,16 @@ func (r *row) add(c rune) {
 	r.out = append(r.out, c)
 }
 
+// harmless puts what stands between single quotes; one among it would end them.
+func (r *row) harmless(text []rune) {
+	for _, x := range text {
+		if x == '\'' {
+			x = '_'
+		}
+		r.put(x)
+	}
+}
+
 func (r *row) next(k int) rune {
 	if k < len(r.in) {
 		return r.in[k]
@@ -354,12 +364,7 @@ func (r *row) wideQuote(c rune) bool {
 	}
 	r.wide(c, "\"")
 	r.put('\'')
-	for _, x := range r.in[r.k+1 : end-1] {
-		if x == '\'' {
-			x = '_'
-		}
-		r.put(x)
-	}
+	r.harmless(r.in[r.k+1 : end-1])
 	r.put('\'')
 	r.k = end
 	r.fresh = false
@@ -390,12 +395,7 @@ func (r *row) requote(c rune) {
 	text := string(r.in[r.k:end])
 	r.bad(r.k, end-r.k, "yaml-needs-quotes", "yaml-needs-quotes", "text", text, "char", string(c))
 	r.add('\'')
-	for _, x := range r.in[r.k:end] {
-		if x == '\'' {
-			x = '_'
-		}
-		r.put(x)
-	}
+	r.harmless(r.in[r.k:end])
 	r.add('\'')
 	r.k = end
 	r.fresh = false

@@ -60,8 +60,7 @@ func (c *compiler) state(d *device, n *node) *drivers.State {
 		c.word(n, "no")
 		return nil
 	}
-	if n.kind != section {
-		c.bad(n, "not-a-section", "not-a-section", "what", key("state"), "text", n.text)
+	if !c.isSection(n, "state") {
 		return nil
 	}
 	r := stateReader{c: c, otherwise: tag.BadSensor}

@@ -25,11 +25,7 @@ const (
 func (c *compiler) compileStories() {
 	c.namedRules()
 	for _, n := range c.top["tests"] {
-		if n.lost {
-			continue
-		}
-		if n.kind != list {
-			c.bad(n, "not-a-list", "write-list", "form", "- name: …")
+		if !c.isList(n, "- name: …") {
 			continue
 		}
 		for _, item := range n.items {
@@ -46,11 +42,7 @@ func (c *compiler) story(n *node) {
 	s := ruletest.Story{Where: n.place.String()}
 	s.Name, _ = c.prose(f.get("name"))
 	steps := f.get("story")
-	if steps == nil || steps.lost {
-		return
-	}
-	if steps.kind != list {
-		c.bad(steps, "not-a-list", "write-list", "form", "- at: 0s")
+	if !c.isList(steps, "- at: 0s") {
 		return
 	}
 	last := time.Duration(0)
@@ -85,11 +77,7 @@ var qualities = map[string]tag.Quality{
 
 // sets reads `{nh3-1.gas: 5 ppm, nh3-2.gas: bad, nh3-3.gas: ramp to 160 ppm by 60s}`.
 func (c *compiler) sets(n *node, st *ruletest.Step) {
-	if n == nil || n.lost {
-		return
-	}
-	if n.kind != section {
-		c.bad(n, "not-a-section", "not-a-section", "what", key("set"), "text", n.text)
+	if !c.isSection(n, "set") {
 		return
 	}
 	for _, p := range n.pairs {
@@ -314,11 +302,7 @@ var (
 
 // expects reads `{NH3-150: tripped, first_out: nh3-1.gas, votes: …, fan1: run}`.
 func (c *compiler) expects(n *node, st *ruletest.Step) {
-	if n == nil || n.lost {
-		return
-	}
-	if n.kind != section {
-		c.bad(n, "not-a-section", "not-a-section", "what", key("expect"), "text", n.text)
+	if !c.isSection(n, "expect") {
 		return
 	}
 	for _, p := range n.pairs {

@@ -62,17 +62,14 @@ func (c *compiler) caveats(d *device, f fields) {
 		c.plan.Templates[i].Devices = append(c.plan.Templates[i].Devices, d.name)
 		return
 	}
-	if n := f.get("caveats"); n != nil && !n.lost {
-		switch {
-		case n.kind != list:
-			c.bad(n, "not-a-list", "write-list", "form", "- {zh: …, en: …}")
-		case len(n.items) > maxCaveats:
-			c.bad(n, "too-many", "", "what", key("caveats"), "limit", maxCaveats)
-		default:
-			for _, item := range n.items {
-				if text, ok := c.prose(item); ok {
-					t.Caveats = append(t.Caveats, text)
-				}
+	switch n := f.get("caveats"); {
+	case !c.isList(n, "- {zh: …, en: …}"):
+	case len(n.items) > maxCaveats:
+		c.bad(n, "too-many", "", "what", key("caveats"), "limit", maxCaveats)
+	default:
+		for _, item := range n.items {
+			if text, ok := c.prose(item); ok {
+				t.Caveats = append(t.Caveats, text)
 			}
 		}
 	}
@@ -90,11 +87,7 @@ var vectorForm = form{{name: "words", must: true, also: []string{"registers"}}, 
 // Words are as on the wire; a value may end with the word of its quality
 // (`100 ppm warm-up`), and a word alone is a bad one (`fault`).
 func (c *compiler) vectors(d *device, n *node) {
-	if n == nil || n.lost || d.link == nil || d.link.driver == nil {
-		return
-	}
-	if n.kind != list {
-		c.bad(n, "not-a-list", "write-list", "form", "- words: {holding 0: 0x42C8 0x0000}")
+	if d.link == nil || d.link.driver == nil || !c.isList(n, "- words: {holding 0: 0x42C8 0x0000}") {
 		return
 	}
 	if len(n.items) > maxVectors {
@@ -111,11 +104,7 @@ func (c *compiler) vectors(d *device, n *node) {
 }
 
 func (c *compiler) vectorWords(d *device, n *node, v *Vector) {
-	switch {
-	case n == nil || n.lost:
-		return
-	case n.kind != section:
-		c.bad(n, "not-a-section", "not-a-section", "what", key("words"), "text", n.text)
+	if !c.isSection(n, "words") {
 		return
 	}
 	for _, p := range n.pairs {
@@ -142,11 +131,7 @@ func (c *compiler) vectorWords(d *device, n *node, v *Vector) {
 }
 
 func (c *compiler) vectorExpect(d *device, n *node, v *Vector) {
-	switch {
-	case n == nil || n.lost:
-		return
-	case n.kind != section:
-		c.bad(n, "not-a-section", "not-a-section", "what", key("expect"), "text", n.text)
+	if !c.isSection(n, "expect") {
 		return
 	}
 	for _, p := range n.pairs {

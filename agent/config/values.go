@@ -185,19 +185,13 @@ func (c *compiler) rawStretch(n *node, ty drivers.Type) (low, high int64, ok boo
 // stateNames reads `states: {0: stop, 1: run}`: the number becomes an
 // enumeration whose numbers have names, for rules and for who reads the record.
 func (c *compiler) stateNames(f fields, n *node, t *Tag, pt *drivers.Point, info *tagInfo) {
-	if pt.Address == nil || n != nil && n.lost {
-		return
-	}
 	switch {
-	case n == nil && t.Kind != tag.Enum:
+	case pt.Address == nil:
 		return
-	case n == nil:
-		if !c.lostNear(info.n, "states") {
-			c.badOnce(info.n, "missing-field", "missing-states", "field", "states", "what", key("tag"))
-		}
+	case n == nil && t.Kind == tag.Enum:
+		c.lacking(info.n, "states", "missing-states")
 		return
-	case n.kind != section:
-		c.bad(n, "not-a-section", "not-a-section", "what", key("states"), "text", n.text)
+	case !c.isSection(n, "states"):
 		return
 	case len(n.pairs) > maxWords:
 		c.bad(n, "too-many", "", "what", key("states"), "limit", maxWords)
@@ -251,26 +245,29 @@ func (c *compiler) stateNames(f fields, n *node, t *Tag, pt *drivers.Point, info
 	pt.Type.Kind, t.Kind = tag.Enum, tag.Enum
 }
 
+// lacking names a field that a tag must have, unless it may be among what could not be read.
+func (c *compiler) lacking(n *node, field, hint string) {
+	if !c.lostNear(n, field) {
+		c.badOnce(n, "missing-field", hint, "field", field, "what", key("tag"))
+	}
+}
+
 func byCode(a, b Name) int { return cmp.Compare(a.Code, b.Code) }
 
 // textsOf reads `texts: [NH3, Cl2]`: what a text point may say.
 func (c *compiler) textsOf(n *node, t *Tag, pt *drivers.Point, info *tagInfo) {
-	if pt.Address == nil || n != nil && n.lost {
-		return
-	}
 	switch {
-	case n == nil && t.Kind != tag.Text:
+	case pt.Address == nil || n != nil && n.lost:
+		return
+	case n == nil && t.Kind == tag.Text:
+		c.lacking(info.n, "texts", "missing-texts")
 		return
 	case n == nil:
-		if !c.lostNear(info.n, "texts") {
-			c.badOnce(info.n, "missing-field", "missing-texts", "field", "texts", "what", key("tag"))
-		}
 		return
 	case t.Kind != tag.Text:
 		c.bad(n, "texts-of", "texts-of")
 		return
-	case n.kind != list:
-		c.bad(n, "not-a-list", "write-list", "form", "[NH3, Cl2]")
+	case !c.isList(n, "[NH3, Cl2]"):
 		return
 	case len(n.items) == 0 || len(n.items) > maxWords:
 		c.bad(n, "too-many", "", "what", key("texts"), "limit", maxWords)
@@ -278,11 +275,7 @@ func (c *compiler) textsOf(n *node, t *Tag, pt *drivers.Point, info *tagInfo) {
 	}
 	words := map[string]float64{}
 	for _, item := range n.items {
-		switch {
-		case item.lost:
-			continue
-		case item.kind != scalar:
-			c.bad(item, "not-a-value", "not-a-value")
+		if !c.isScalar(item) {
 			continue
 		}
 		s := item.text

@@ -8,11 +8,15 @@
 package journal
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"davy/agent/ring"
@@ -175,4 +179,52 @@ func TestFlips(t *testing.T) {
 		t.Error("no flip was ever found: the test does not hit anything")
 	}
 	t.Logf("%d files set aside", hit)
+}
+
+// That the reserve is missing is said once, and once that it is there again.
+func TestTheReserveIsMissed(t *testing.T) {
+	b := newBench(t)
+	var log bytes.Buffer
+	b.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b.onDisk(func(op string) error {
+		if op == "reserve" {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	j := b.open()
+	for range 3 {
+		must(t, j.Retain(true))
+	}
+	b.onDisk(nil)
+	for range 3 {
+		must(t, j.Retain(true))
+	}
+	must(t, j.Close())
+	if s := log.String(); strings.Count(s, "no reserve") != 1 || strings.Count(s, "reserve again") != 1 || !strings.Contains(s, syscall.ENOSPC.Error()) {
+		t.Errorf("log:\n%s", s)
+	}
+}
+
+// A file that a full quarantine cannot let go is not called removed.
+func TestFullQuarantine(t *testing.T) {
+	b := newBench(t)
+	var log bytes.Buffer
+	b.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	j := b.open()
+	must(t, j.Append(Batch{Readings: b.readings(10)}))
+	must(t, j.Close())
+	dir := filepath.Join(b.o.Dir, "quarantine")
+	must(t, os.MkdirAll(filepath.Join(dir, "0-stays", "inner"), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "1-goes"), nil, 0o600))
+	for i := range maxQuarantine - 1 {
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("2-%d", i)), nil, 0o600))
+	}
+	must(t, os.Truncate(filepath.Join(b.o.Dir, "reading-00000000.seg"), 100))
+	must(t, b.open().Close())
+	left, err := os.ReadDir(dir)
+	must(t, err)
+	if s := log.String(); len(left) != maxQuarantine+1 || strings.Contains(s, `file removed" file=0-stays`) || !strings.Contains(s, `file not removed" file=0-stays`) || !strings.Contains(s, `file removed" file=1-goes`) {
+		t.Errorf("%d left, log:\n%s", len(left), s)
+	}
 }

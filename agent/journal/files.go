@@ -156,8 +156,11 @@ func (j *Journal) setAside(s *segment, cause error) error {
 	}
 	if old, err := os.ReadDir(dir); err == nil && len(old) > maxQuarantine {
 		for _, o := range old[:len(old)-maxQuarantine] {
+			if err := os.Remove(filepath.Join(dir, o.Name())); err != nil {
+				j.o.Log.Error("journal quarantine is full, file not removed", "file", o.Name(), "error", err)
+				continue
+			}
 			j.o.Log.Warn("journal quarantine is full, file removed", "file", o.Name())
-			os.Remove(filepath.Join(dir, o.Name()))
 		}
 	}
 	j.mu.Lock()
@@ -207,21 +210,35 @@ func (j *Journal) reserveSize() int64 { return min(reserveBytes, j.o.MaxBytes/16
 // fillReserve makes the file that is given up when a gap must be written on a
 // full disk. Without it gaps are still written as long as the disk takes them.
 func (j *Journal) fillReserve() {
-	path := j.reservePath()
-	ok := allocated(path) >= j.reserveSize()
-	if !ok && j.o.Disk("reserve") == nil {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err == nil {
-			err = syscall.Fallocate(int(f.Fd()), 0, 0, j.reserveSize())
-			err = errors.Join(err, f.Close())
-		}
-		if ok = err == nil; !ok {
-			os.Remove(path)
-		}
+	var err error
+	if allocated(j.reservePath()) < j.reserveSize() {
+		err = j.makeReserve()
 	}
+	switch {
+	case err != nil && !j.lacking:
+		j.o.Log.Warn("journal has no reserve for what a full disk loses", "error", err)
+	case err == nil && j.lacking:
+		j.o.Log.Info("journal has its reserve again")
+	}
+	j.lacking = err != nil
 	j.mu.Lock()
-	j.reserve = ok
+	j.reserve = err == nil
 	j.mu.Unlock()
+}
+
+func (j *Journal) makeReserve() error {
+	if err := j.o.Disk("reserve"); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(j.reservePath(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	err = syscall.Fallocate(int(f.Fd()), 0, 0, j.reserveSize())
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(j.reservePath()) // half of it is none
+	}
+	return err
 }
 
 // giveReserve gives the reserve up; false: there was none.

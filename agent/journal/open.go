@@ -42,6 +42,7 @@ type Journal struct {
 	saved     uint64   // moves that a transaction carried
 	cursors   map[string]*Cursor
 	reserve   bool         // the reserve file is there
+	lacking   bool         // it could not be made; only for the log
 	pending   []wire.Event // to be recorded as soon as it can be
 	holes     bool         // numbers may be missing without a name
 	reopened  [families]bool

@@ -315,7 +315,7 @@ func (h *handle) close(poisoned bool) {
 		h.file.Close()
 		return
 	}
-	h.db.Close()
+	h.db.Close() // what was committed is on the disk, and nothing else was promised
 }
 
 func isPanic(err error) bool {

@@ -54,7 +54,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.Path, err)
 	}
-	mine, _ := os.Lstat(s.Path)
+	mine, _ := os.Lstat(s.Path) // nil: the file is left, and replaced by who comes next
 	s.shown = newShown(s.Handler)
 	s.queue, s.hand = make(chan struct{}, MaxQueue), make(chan struct{}, 1)
 	s.reads = make(chan struct{}, MaxReads)
@@ -77,6 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 			_ = os.Remove(s.Path)
 		}
 	}()
+	short := false // connections cannot be taken
 	for {
 		conn, err := l.AcceptUnix()
 		if ctx.Err() != nil {
@@ -86,10 +87,19 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			if !errors.Is(err, net.ErrClosed) && rest(ctx, time.Second) { // out of descriptors: later
-				continue
+			if !errors.Is(err, net.ErrClosed) { // out of descriptors: later
+				if !short {
+					s.Log.Warn("connections cannot be taken", "socket", s.Path, "error", err)
+				}
+				if short = true; rest(ctx, time.Second) {
+					continue
+				}
 			}
 			return fmt.Errorf("accept on %s: %w", s.Path, err)
+		}
+		if short {
+			short = false
+			s.Log.Info("connections are taken again", "socket", s.Path)
 		}
 		if uid, ok := s.enter(ctx, conn); ok {
 			wg.Go(func() {
@@ -197,7 +207,7 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn, uid uint32) {
 	who := Who{Name: userName(uid)}
 	in := bufio.NewReaderSize(c, MaxRequest)
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(Idle))
+		_ = c.SetReadDeadline(time.Now().Add(Idle)) // fails only when it was closed: then the read does too
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
 			s.reply(c, &answer{Error: &Error{Code: "operate.too-long"}})

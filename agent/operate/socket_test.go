@@ -355,7 +355,7 @@ func TestHammered(t *testing.T) {
 	served, busied := 0, 0
 	c := Client{Path: path}
 	slowest := time.Duration(0)
-	for time.Since(begin) < 2*time.Second {
+	for time.Since(begin) < 2*time.Second || served == 0 && time.Since(begin) < 10*time.Second { // a slow machine may take longer for the first
 		asked := time.Now()
 		_, err := c.View(t.Context(), Status)
 		var refused *Error

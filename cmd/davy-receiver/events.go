@@ -57,15 +57,11 @@ func events(ctx context.Context, c *cli.Call) error {
 	if err != nil || last < 1 || last > maxLast {
 		return cli.Usage("davy-receiver.bad-last", i18n.Args{"value": c.Flag("last"), "limit": maxLast})
 	}
-	st, err := openStore(c, false)
+	st, about, err := asked(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	about, err := chosen(ctx, c, st)
-	if err != nil {
-		return err
-	}
 	list := []eventLine{}
 	for _, g := range about {
 		var own []eventLine

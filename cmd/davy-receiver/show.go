@@ -50,6 +50,20 @@ func chosen(ctx context.Context, c *cli.Call, st *store.Store) ([]store.Gateway,
 	return all[i : i+1], nil
 }
 
+// asked opens the store for a command that only shows, and says which gateways
+// it is about. Who calls it closes the store.
+func asked(ctx context.Context, c *cli.Call) (*store.Store, []store.Gateway, error) {
+	st, err := openStore(c, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	about, err := chosen(ctx, c, st)
+	if err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
+	return st, about, nil
+}
+
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -209,15 +223,11 @@ func pick(b bool, yes, no string) string {
 
 // gaps lists every number that has no row, and what does not fit together.
 func gaps(ctx context.Context, c *cli.Call) error {
-	st, err := openStore(c, false)
+	st, about, err := asked(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	about, err := chosen(ctx, c, st)
-	if err != nil {
-		return err
-	}
 	gateway := ""
 	if len(c.Args) > 0 {
 		gateway = c.Args[0]
@@ -303,14 +313,11 @@ func sayGaps(c *cli.Call, missing []store.Stretch, forks []store.Fork, losses []
 
 // export prints the hash of everything stored of a gateway.
 func export(ctx context.Context, c *cli.Call) error {
-	st, err := openStore(c, false)
+	st, _, err := asked(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	if _, err := chosen(ctx, c, st); err != nil {
-		return err
-	}
 	d, err := st.Digest(ctx, c.Args[0])
 	if err != nil {
 		return err

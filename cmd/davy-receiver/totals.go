@@ -53,15 +53,11 @@ func totals(ctx context.Context, c *cli.Call) error {
 			return cli.Usage("davy-receiver.bad-time", i18n.Args{"value": s})
 		}
 	}
-	st, err := openStore(c, false)
+	st, all, err := asked(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	all, err := chosen(ctx, c, st)
-	if err != nil {
-		return err
-	}
 	lines := []*gatewayTotals{}
 	for _, g := range all {
 		t, err := totalsOf(ctx, st, g.ID, pause, after)
@@ -210,15 +206,11 @@ type occurrence struct {
 
 // alarms lists alarms and trips.
 func alarms(ctx context.Context, c *cli.Call) error {
-	st, err := openStore(c, false)
+	st, all, err := asked(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	all, err := chosen(ctx, c, st)
-	if err != nil {
-		return err
-	}
 	list := []*occurrence{}
 	for _, g := range all {
 		o, err := occurrences(ctx, st, g.ID)

@@ -65,7 +65,11 @@ func browse(c *cli.Call) error {
 		}
 	}
 	if security == "" {
-		c.Say("davy.browse.next", i18n.Args{"target": target})
+		next := "davy.browse.next"
+		if strongest(server) == "" {
+			next = "davy.browse.next-none"
+		}
+		c.Say(next, i18n.Args{"target": target})
 		return nil
 	}
 	return walk(c, target, security, file, most)
@@ -147,6 +151,9 @@ func trust(c *cli.Call, file string, x *worker.Certificate) error {
 		_, err = f.Write(x.DER)
 		if cerr := f.Close(); err == nil {
 			err = cerr
+		}
+		if err != nil {
+			os.Remove(file) // half of it would be taken for another server's
 		}
 	}
 	if err != nil {
@@ -254,7 +261,7 @@ func ownAs(state, dir string) error {
 		}
 	}
 	return filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil {
+		if err != nil { // nothing was made there
 			return nil
 		}
 		return os.Lchown(name, int(owner.Uid), int(owner.Gid))
@@ -271,6 +278,9 @@ func writeMap(c *cli.Call, target, security, file string, found []worker.Found) 
 	fmt.Fprintf(&b, "links:\n  %s:\n    opcua: %s\n    security: %s\n", name, target, security)
 	if file != "" {
 		fmt.Fprintf(&b, "    trust: %s\n", scalar(filepath.Base(file)))
+	}
+	if login := c.Flag("login"); login != "" {
+		fmt.Fprintf(&b, "    login: %s\n", scalar(login))
 	}
 	fmt.Fprintf(&b, "devices:\n  %s:\n    link: %s\n    tags:\n", name, name)
 	used := map[string]bool{}
@@ -289,7 +299,7 @@ func writeMap(c *cli.Call, target, security, file string, found []worker.Found) 
 			fmt.Fprintf(&b, "%s  text: {zh: %s, en: %s}\n", lead, quote(f.Display), quote(f.Display))
 		}
 	}
-	_, _ = io.WriteString(c.Out, b.String())
+	_, _ = io.WriteString(c.Out, b.String()) // cli.Main says what was not written
 }
 
 // slug makes a tag's name of the names on the way to it: the last two at most.

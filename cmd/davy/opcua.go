@@ -21,7 +21,8 @@ func opcuaWorker(c *cli.Call) error {
 	slog.SetDefault(log)
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
 	// A server decides how much memory this process takes until somebody looks:
-	// where the machine has none left, it is this one that goes and not the decider.
+	// where the machine has none left, it is this one that goes and not the decider
+	// (where /proc is not to be written, it is whichever the kernel chooses).
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	conn, err := child.Parent()
 	if err != nil {

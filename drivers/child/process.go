@@ -166,7 +166,7 @@ func (p *Process) start(path string) (*exec.Cmd, net.Conn, *os.File, error) {
 // seal marks every descriptor above the standard ones close-on-exec. Ours are
 // already; those that we were started with (by a shell, by a supervisor) may
 // not be, and are not the child's either. What cannot be marked (it has just
-// been closed) needs no mark.
+// been closed) needs no mark; without /proc nobody knows what there is.
 func seal() {
 	names, _ := os.ReadDir("/proc/self/fd")
 	for _, n := range names {

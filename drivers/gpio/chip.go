@@ -54,11 +54,19 @@ func OpenChip(target string) (*Chip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open gpio chip %s: %w", target, err)
 	}
+	return labelled(target, paths)
+}
+
+// labelled opens the chip with a label.
+func labelled(target string, paths []string) (*Chip, error) {
 	var found *Chip
+	var unread error // of a chip that may be the one
 	for _, path := range paths {
 		c, err := openPath(path)
 		switch {
-		case err != nil: // away meanwhile, or another's business
+		case errors.Is(err, ErrNoChip): // away meanwhile
+		case err != nil:
+			unread = err
 		case c.Label != target:
 			c.Close()
 		case found != nil && found.device != c.device:
@@ -71,7 +79,10 @@ func OpenChip(target string) (*Chip, error) {
 			found = c
 		}
 	}
-	if found == nil {
+	switch {
+	case found == nil && unread != nil:
+		return nil, fmt.Errorf("open gpio chip %s: %w that can be read: %w", target, ErrNoChip, unread)
+	case found == nil:
 		return nil, fmt.Errorf("open gpio chip %s: %w", target, ErrNoChip)
 	}
 	return found, nil

@@ -184,6 +184,10 @@ func TestNoChip(t *testing.T) {
 	if c, err := OpenChip("/dev/null"); err == nil || errors.Is(err, ErrNoChip) {
 		t.Errorf("/dev/null is a chip: %v, %v", c, err)
 	}
+	// The one that has the label may be the one that cannot be read.
+	if c, err := labelled("di", []string{"/dev/null", "/dev/gpiochip-none"}); !errors.Is(err, ErrNoChip) || !strings.Contains(err.Error(), "/dev/null") {
+		t.Errorf("no chip has the label: %v, %v", c, err)
+	}
 }
 
 // The sequence numbers of the kernel tell what is lacking, once in the log,

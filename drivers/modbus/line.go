@@ -197,6 +197,7 @@ type line struct {
 	fouled  bool      // another master asked the same of the same station meanwhile
 	echoes  bool      // what is sent is heard
 	echoed  bool      // the last request was
+	strays  int       // answers heard that nobody asked for
 	watch   watch
 
 	reopening

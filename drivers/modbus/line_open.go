@@ -3,23 +3,8 @@ package modbus
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"sync"
 	"time"
 )
-
-// reopening is how a line comes to its port again.
-type reopening struct {
-	up       bool  // the port answered; only for the log
-	fruitful bool  // this port answered
-	failed   int   // fruitless attempts in a row
-	silent   int   // requests in a row without an answer, on a connection
-	mute     int   // connections given up for silence in a row
-	redial   int64 // not before, Mono
-	last     error // why there is none
-	strays   int   // answers heard that nobody asked for
-}
 
 // attach sees to it that there is a port.
 func (l *line) attach(ctx context.Context, deadline time.Time) error {
@@ -31,8 +16,8 @@ func (l *line) attach(ctx context.Context, deadline time.Time) error {
 	if l.port != nil {
 		return nil
 	}
-	if wait := l.redial - l.now().Mono; l.reopening.last != nil && wait > 0 {
-		return fmt.Errorf("%w (opening again in %v)", l.reopening.last, time.Duration(wait).Round(time.Millisecond))
+	if err := l.early(l.now().Mono, "opening"); err != nil {
+		return err
 	}
 	l.count.Dialed++
 	opening, cancel := context.WithDeadline(ctx, deadline)
@@ -42,7 +27,7 @@ func (l *line) attach(ctx context.Context, deadline time.Time) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		l.pauseFor(err)
+		l.putOff(l.now().Mono, err)
 		return err
 	}
 	l.port, l.reopening.last = port, nil
@@ -79,7 +64,7 @@ func (l *line) hushed(limit time.Duration) {
 	}
 	l.reopening.silent++
 	waits, _ := l.way.fresher()
-	if waits || l.reopening.silent >= SilentLimit<<min(l.mute, SilentDoublings) {
+	if waits || l.halfOpen() {
 		l.mute++
 		l.drop(silence(limit), true) // the silence was pause enough
 	}
@@ -96,89 +81,7 @@ func (l *line) drop(why error, ours bool) error {
 		l.log.Warn("line lost", "target", l.target, "error", why)
 	}
 	if !l.fruitful && !ours {
-		l.pauseFor(why)
+		l.putOff(l.now().Mono, why)
 	}
 	return why
-}
-
-// pauseFor puts the next opening off, longer with each fruitless one.
-func (l *line) pauseFor(why error) {
-	wait := RedialFirst
-	for i := 0; i < l.failed && wait < RedialLast; i++ {
-		wait *= 2
-	}
-	wait = min(wait, RedialLast)
-	wait = wait/2 + rand.N(wait/2+1)
-	l.failed++
-	l.redial = l.now().Mono + int64(wait)
-	l.reopening.last = why
-}
-
-// watch ends what blocks on a port when a context does. It costs nothing while
-// calls come with the same context.
-type watch struct {
-	done <-chan struct{}
-	stop func() bool
-
-	mu      sync.Mutex
-	port    Port // while a transaction runs
-	watched int  // counts contexts
-}
-
-// begin has ctx interrupt what runs on port until end.
-func (w *watch) begin(ctx context.Context, port Port) {
-	done := ctx.Done()
-	if done == w.done {
-		w.mu.Lock()
-		w.port = port
-		w.mu.Unlock()
-		return
-	}
-	if w.stop != nil {
-		w.stop()
-		w.stop = nil
-	}
-	w.done = done
-	w.mu.Lock()
-	w.port = port
-	w.watched++
-	mine := w.watched
-	w.mu.Unlock()
-	if done != nil {
-		w.stop = context.AfterFunc(ctx, func() { w.interrupt(mine) })
-	}
-}
-
-func (w *watch) interrupt(watched int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.port != nil && w.watched == watched {
-		// A closed port refuses the deadline, and blocks nobody.
-		_ = w.port.SetDeadline(time.Unix(1, 0))
-	}
-}
-
-// arm sets the deadline of what comes next.
-func (w *watch) arm(ctx context.Context, deadline time.Time) error {
-	w.mu.Lock()
-	err := w.port.SetDeadline(deadline)
-	w.mu.Unlock()
-	if err == nil {
-		err = ctx.Err() // it may have ended before the deadline was set
-	}
-	return err
-}
-
-// end keeps a late interrupt from the port.
-func (w *watch) end() {
-	w.mu.Lock()
-	w.port = nil
-	w.mu.Unlock()
-}
-
-func (w *watch) close() {
-	if w.stop != nil {
-		w.stop()
-		w.stop, w.done = nil, nil
-	}
 }

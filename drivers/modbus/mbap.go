@@ -16,7 +16,7 @@ import (
 )
 
 // mbap is the channel of Modbus TCP: one connection, now and then replaced.
-// Only port is shared, with the function that interrupts it when a context ends.
+// The connection alone is shared: with watch, which interrupts it, and with idler, which closes it.
 type mbap struct {
 	target  string
 	timeout time.Duration
@@ -36,29 +36,20 @@ type mbap struct {
 	stride uint16 // odd: all 65,536 ids come before one returns
 	used   int    // ids used since the connection was made or all were answered
 	owes   bool   // a request on this connection went unanswered
-	silent int    // requests in a row without an answer
 	in     [2 * maxADU]byte
 	r, w   int // in[r:w] was received and not looked at
 	out    [maxADU]byte
 
-	// Redialling.
-	up       bool  // the last connection answered; only for the log
-	fruitful bool  // this connection answered
-	failed   int   // fruitless attempts in a row
-	mute     int   // connections given up for silence in a row
-	redial   int64 // not before, Mono
-	last     error // why there is none
+	watch watch
 
-	// What interrupts a blocked Read or Write: registered for the context
-	// whose Done channel is done, and kept while calls bring the same one.
-	done    <-chan struct{}
-	stop    func() bool
-	mu      sync.Mutex
-	port    Port // while a transaction runs
-	watched int  // counts contexts
-	idler   *time.Timer
-	held    Port      // the connection, as far as idler may close it
-	quiet   time.Time // when the last transaction was over
+	reopening
+
+	// Closing an idle connection.
+	idler *time.Timer
+	mu    sync.Mutex
+	held  Port      // the connection, as far as idler may close it
+	busy  bool      // a transaction runs
+	quiet time.Time // when the last one was over
 }
 
 // newMBAP makes the channel of a link; pipeline is how many requests may be
@@ -78,10 +69,7 @@ func (m *mbap) counts() Counts            { return m.count }
 func (m *mbap) heard(station byte) uint32 { return m.answers[station] }
 
 func (m *mbap) close() error {
-	if m.stop != nil {
-		m.stop()
-		m.stop, m.done = nil, nil
-	}
+	m.watch.close()
 	var err error
 	if m.conn != nil {
 		err = m.conn.Close()
@@ -91,61 +79,26 @@ func (m *mbap) close() error {
 	return err
 }
 
-// watch has interrupt called when ctx ends. It costs nothing while calls
-// come with the same context.
-func (m *mbap) watch(ctx context.Context) {
-	done := ctx.Done()
-	if done == m.done {
-		return
-	}
-	if m.stop != nil {
-		m.stop()
-		m.stop = nil
-	}
-	m.done = done
-	m.mu.Lock()
-	m.watched++
-	mine := m.watched
-	m.mu.Unlock()
-	if done != nil {
-		m.stop = context.AfterFunc(ctx, func() { m.interrupt(mine) })
-	}
-}
-
-// interrupt ends what blocks on the connection, unless the link has gone on
-// to another context meanwhile.
-func (m *mbap) interrupt(watched int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.port != nil && m.watched == watched {
-		// A closed connection refuses the deadline, and blocks nobody.
-		if err := m.port.SetDeadline(time.Unix(1, 0)); err != nil {
-			return
-		}
-	}
-}
-
-// begin sets the transaction's deadline; from here ctx can interrupt it.
+// begin sets the transaction's deadline; from here ctx can interrupt it, and
+// the connection is not idle.
 func (m *mbap) begin(ctx context.Context, deadline time.Time) error {
-	m.watch(ctx)
-	m.mu.Lock()
-	m.port = m.conn
-	err := m.conn.SetDeadline(deadline)
-	m.mu.Unlock()
-	if err == nil {
-		err = ctx.Err() // it may have ended before the deadline was set
+	if m.idler != nil {
+		m.mu.Lock()
+		m.busy = true
+		m.mu.Unlock()
 	}
-	return err
+	m.watch.begin(ctx, m.conn)
+	return m.watch.arm(ctx, deadline)
 }
 
 // end keeps a late interrupt from the connection, and begins a pause.
 func (m *mbap) end() {
-	m.mu.Lock()
-	m.port = nil
+	m.watch.end()
 	if m.idler != nil {
-		m.quiet = time.Now()
+		m.mu.Lock()
+		m.busy, m.quiet = false, time.Now()
+		m.mu.Unlock()
 	}
-	m.mu.Unlock()
 	if m.unit != nil && m.unit.pause > 0 {
 		m.calm[m.out[6]] = m.now().Mono + int64(m.unit.pause)
 	}
@@ -326,7 +279,7 @@ func (m *mbap) muted(limit time.Duration) {
 	case m.conn == nil:
 	case waits:
 		m.drop(silence(limit), true) // the unit may have dialed in again
-	case m.silent >= SilentLimit<<min(m.mute, SilentDoublings):
+	case m.halfOpen():
 		m.mute++
 		m.drop(silence(limit), true) // the silence was pause enough
 	}
@@ -356,22 +309,9 @@ func (m *mbap) drop(why error, ours bool) error {
 		m.log.Warn("connection lost", "target", m.target, "error", why)
 	}
 	if !m.fruitful && !ours {
-		m.pause(why)
+		m.putOff(m.now().Mono, why)
 	}
 	return why
-}
-
-// pause puts the next connection off, longer with each fruitless one.
-func (m *mbap) pause(why error) {
-	wait := RedialFirst
-	for i := 0; i < m.failed && wait < RedialLast; i++ {
-		wait *= 2
-	}
-	wait = min(wait, RedialLast)
-	wait = wait/2 + rand.N(wait/2+1)
-	m.failed++
-	m.redial = m.now().Mono + int64(wait)
-	m.last = why
 }
 
 // connect makes a connection unless there is one, or it is too early.
@@ -379,8 +319,8 @@ func (m *mbap) connect(ctx context.Context, deadline time.Time) error {
 	if m.conn != nil {
 		return nil
 	}
-	if wait := m.redial - m.now().Mono; m.last != nil && wait > 0 {
-		return fmt.Errorf("%w (connecting again in %v)", m.last, time.Duration(wait).Round(time.Millisecond))
+	if err := m.early(m.now().Mono, "connecting"); err != nil {
+		return err
 	}
 	m.count.Dialed++
 	dialing, cancel := context.WithDeadline(ctx, deadline)
@@ -391,7 +331,7 @@ func (m *mbap) connect(ctx context.Context, deadline time.Time) error {
 			return ctx.Err()
 		}
 		if !errors.Is(err, errNobody) { // a unit that dials in now is asked at once
-			m.pause(err)
+			m.putOff(m.now().Mono, err)
 		}
 		return err
 	}

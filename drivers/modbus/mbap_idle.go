@@ -28,7 +28,7 @@ func (m *mbap) release() {
 		return
 	}
 	rest := m.way.idle
-	if m.port == nil {
+	if !m.busy {
 		rest -= time.Since(m.quiet)
 	}
 	if rest > 0 {

@@ -7,7 +7,8 @@
 //
 //	exits STATUS PROGRAM ARGS…       runs it; its exit status must be STATUS
 //	until PATTERN PROGRAM ARGS…      runs it again and again until its output matches
-//	plant                            starts the bench plant: $PLANT is its address, $CONTROL its control line
+//	plant                            starts the bench plant: $PLANT is its address, $CONTROL its control line,
+//	                                 $OPCUA its OPC UA server
 //	site                             writes the bench plant's site to $WORK/site
 //	edit FILE OLD NEW                replaces OLD, which must be there once
 //	damage FILE                      turns a byte of every kilobyte over
@@ -131,6 +132,7 @@ func plant(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(b.StartPlant())
 	ts.Setenv("PLANT", b.PlantAddr)
 	ts.Setenv("CONTROL", b.Control)
+	ts.Setenv("OPCUA", b.PlantUA)
 }
 
 func site(ts *testscript.TestScript, neg bool, args []string) {

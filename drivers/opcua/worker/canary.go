@@ -19,6 +19,9 @@ var notRunning = map[int32]string{1: "failed", 2: "without a configuration", 3: 
 func (s *session) canary() {
 	o := &s.w.hello.Options
 	node, index, err := s.space.node(o.Canary)
+	if err != nil && o.Canary.ID != "" {
+		s.w.log.Warn("the canary cannot be read; the server's own clock is read instead", "node", o.Canary.String(), "error", err)
+	}
 	if err != nil || o.Canary.ID == "" {
 		node, index = ns0(id.Server_ServerStatus_CurrentTime), ""
 	}

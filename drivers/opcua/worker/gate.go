@@ -71,6 +71,7 @@ func openGate(ctx context.Context, addr string, want expect, opened *atomic.Uint
 		return nil, nil, err
 	}
 	far := c.(*net.TCPConn)
+	// Where the kernel does not know it, the deadlines of requests are left.
 	if raw, err := far.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unsentLimit.Milliseconds()))
@@ -163,6 +164,7 @@ func (g *gate) down() {
 		for {
 			size, err := g.look(&state, buf[whole:have])
 			if err != nil {
+				// What was right before it may still be used; the library may be gone.
 				g.near.SetWriteDeadline(time.Now().Add(time.Second))
 				g.near.Write(buf[:whole])
 				g.shut(err)

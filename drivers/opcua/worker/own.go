@@ -110,7 +110,11 @@ func parseIdentity(raw []byte) (*Identity, error) {
 			}
 			id.Key, _ = key.(*rsa.PrivateKey)
 		case "RSA PRIVATE KEY":
-			id.Key, _ = x509.ParsePKCS1PrivateKey(block.Bytes)
+			key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+			if err != nil {
+				return nil, errors.New("the key cannot be read")
+			}
+			id.Key = key
 		}
 	}
 	cert, err := x509.ParseCertificate(id.DER)
