@@ -52,9 +52,10 @@ func nameOf(names []config.Name, v tag.Value) string {
 	return ""
 }
 
-// wall is a stamp's wall time in UTC; the zero Stamp is the zero time.
+// wall is a stamp's wall time in UTC; the zero Stamp is the zero time, and so is
+// one before 1970: what was restored has an age and no time before the first turn.
 func wall(s tag.Stamp) time.Time {
-	if s.Wall == 0 {
+	if s.Wall <= 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, s.Wall).UTC()
