@@ -16,11 +16,15 @@ STRIP   := -trimpath -ldflags "-s -w"
 STATICCHECK := $(BIN)/staticcheck-v0.8.2
 GOFUMPT     := $(BIN)/gofumpt-v0.12.0
 
-# Packages: what is quick, and of that what has more than one goroutine.
-QUICK      = $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio)(/|$$)')
+# Packages: what is quick, those first that take longest; and of that what has
+# more than one goroutine. SIDE of them run at once: most of the longest wait for
+# devices that say nothing.
+LONG       = ./test/device ./test/opcua ./drivers/modbus ./drivers/opcua/worker ./test/scripts ./cmd/davy-plant/opcua ./test/bench/opcuabench
+QUICK      = $(LONG) $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio)(/|$$)')
 CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 SOURCES    = $$(find . -name '*.go' -not -path './.*' -not -path '*/testdata/*' -not -name '*.pb.go')
 
+SIDE     ?= 3
 FUZZTIME ?= 30s
 CMDS     ?= davy davy-receiver davy-plant
 ARCHS    ?= armv6 armv7 arm64 amd64
@@ -34,11 +38,11 @@ help: ## this list
 		awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: ## a bench plant, Davy and a receiver play a bad day (DEMO_SECONDS=30, DEMO_FAULT=drop-one, LANG=zh_CN.UTF-8)
-	@mkdir -p $(BIN) && $(GO) build -o $(BIN)/demo ./test/demo && exec $(BIN)/demo
+	@mkdir -p $(BIN) && $(GO) build -o $(BIN)/demo.$$$$ ./test/demo && mv $(BIN)/demo.$$$$ $(BIN)/demo && exec $(BIN)/demo
 
 test: ## everything that CI runs, on a bare Debian with Go; a skipped test is a failed test
-	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=1s UNDER=drivers" fuzz-bug e2e kill \
-		"demo DEMO_SECONDS=30" "demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
+	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=1s UNDER=drivers" fuzz-bug e2e \
+		"kill & demo DEMO_SECONDS=30 & demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
 
 check: ## about a minute: format, vet, lint, units (with the house rules and the scripts), stories
 	@.ci/steps format vet lint again scripts stories
@@ -48,7 +52,7 @@ soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill ru
 		"fuzz FUZZTIME=5m" fuzz-bug kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
-	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m $(CONCURRENT)
+	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -p $(SIDE) -timeout 15m $(CONCURRENT)
 
 fuzz: ## every fuzz target (below UNDER) for FUZZTIME each (30s)
 	@.ci/fuzz $(FUZZTIME) $(UNDER)
@@ -97,17 +101,17 @@ scripts: $(GOTEST) ## the command line as a person uses it
 	@$(GOTEST) -- ./test/scripts
 
 units: $(GOTEST) ## all tests but end to end
-	@$(GOTEST) -- $(QUICK)
+	@$(GOTEST) -- -p $(SIDE) $(QUICK)
 
 arm: $(GOTEST) ## the same as GOARCH=arm under qemu-user; counts scaled by ARMSCALE (0.05)
-	@DAVY_TEST_SCALE=$(ARMSCALE) GOARCH=arm GOARM=7 CGO_ENABLED=0 .ci/arm $(GOTEST) -- -timeout 15m $(QUICK)
+	@DAVY_TEST_SCALE=$(ARMSCALE) GOARCH=arm GOARM=7 CGO_ENABLED=0 .ci/arm $(GOTEST) -- -p $(SIDE) -timeout 15m $(QUICK)
 
 stories: ## the stories of every plant in firmware-configs/plants, by the program itself
 	@$(GO) build -o $(BIN)/davy ./cmd/davy
 	@set -e; for site in firmware-configs/plants/*/; do $(BIN)/davy test $$site; done
 
 e2e: $(GOTEST) ## the real programs, sockets and broker, servers that nobody here wrote, a kernel's GPIO lines
-	@$(GOTEST) -each -- -p 1 -timeout 20m ./test/e2e/... ./test/gpio
+	@$(GOTEST) -each -- -p 2 -parallel 4 -timeout 20m ./test/e2e/opcua ./test/e2e/... ./test/gpio
 
 campaign: $(GOTEST) ## an hour of two serial lines with late answers (DAVY_TEST_SCALE hours), and the bare library on the same
 	@$(GOTEST) -each -say campaign -- -v -timeout 60m ./test/line

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,7 +120,31 @@ func Run(t *testing.T, r *Rig) {
 // Check runs the whole contract and returns what was broken. It ends early
 // when the link does not recover: what comes after would only say so again.
 func Check(ctx context.Context, r *Rig, seed uint64) []Violation {
-	c := &check{Rig: r, ctx: ctx, seed: seed, fault: "none", index: map[tag.ID]int{}}
+	return Apart(ctx, 1, func() *Rig { return r }, seed)
+}
+
+// Apart is Check in parts, side by side: a contract waits for most of its time.
+// Each part has a rig of its own from next, all alike, and goes through its share
+// of what is tried. It begins as soon as its rig is there.
+func Apart(ctx context.Context, parts int, next func() *Rig, seed uint64) []Violation {
+	found := make([][]Violation, parts)
+	watched, stop := context.WithCancel(ctx)
+	var s stalls
+	var watch, group sync.WaitGroup
+	watch.Go(func() { s.watch(watched) })
+	defer watch.Wait()
+	defer stop()
+	for i := range parts {
+		r := next()
+		group.Go(func() { found[i] = one(ctx, r, &s, seed, i, parts) })
+	}
+	group.Wait()
+	return slices.Concat(found...)
+}
+
+// one is one part of the contract.
+func one(ctx context.Context, r *Rig, s *stalls, seed uint64, part, parts int) []Violation {
+	c := &check{Rig: r, ctx: ctx, stalls: s, seed: seed, fault: "none", index: map[tag.ID]int{}}
 	c.Heal()
 	c.kinds()
 	c.plan()
@@ -128,52 +153,58 @@ func Check(ctx context.Context, r *Rig, seed uint64) []Violation {
 	}
 	c.open(c.Config)
 	defer func() { c.close() }()
-	for _, part := range []func(){c.recovers, c.faults, c.lacks, c.chaos, c.cancels, c.writes} {
-		if part(); c.stuck {
-			break
+	c.recovers()
+	for i, step := range c.steps() {
+		if i%parts == part && !c.stuck {
+			step()
 		}
 	}
 	return c.found
 }
 
-// faults goes through the rig's faults, each with its recovery.
-func (c *check) faults() {
+// steps are all that the contract tries, one after another. Each of them ends
+// with a device that is well and a link that has recovered.
+func (c *check) steps() (out []func()) {
 	for _, f := range c.Faults {
-		if c.stuck {
-			return
-		}
-		c.fault = f.Name
-		f.Begin()
-		c.between = f.Pause
-		switch {
-		case f.Good:
-			c.recovers()
-		case f.Spares != nil:
-			c.sparesThose(f.Spares)
-		default:
-			for range rounds {
-				c.readAll()
-			}
-		}
-		c.between = 0
-		c.Heal()
-		c.recovers()
+		out = append(out, func() { c.try(f) })
 	}
+	for way := range c.Lack {
+		for _, i := range []int{0, len(c.Points) / 2, len(c.Points) - 1} {
+			out = append(out, func() { c.lacks(way, i) })
+		}
+	}
+	return append(out, c.chaos, c.cancels, c.writes)
 }
 
-// lacks takes single points away in every way the rig knows.
-func (c *check) lacks() {
-	for way, lack := range c.Lack {
-		for _, i := range []int{0, len(c.Points) / 2, len(c.Points) - 1} {
-			c.fault = fmt.Sprintf("lack %d of point %d", way, i)
-			lack(i)
-			c.spares(i)
-			c.Heal()
-			c.close()
-			c.open(c.Config) // a link may leave a refused point alone for a while
-			c.recovers()
+// try has the device commit one fault, and recover from it.
+func (c *check) try(f Fault) {
+	c.fault = f.Name
+	f.Begin()
+	c.between = f.Pause
+	switch {
+	case f.Good:
+		c.recovers()
+	case f.Spares != nil:
+		c.sparesThose(f.Spares)
+	default:
+		for range rounds {
+			c.readAll()
 		}
 	}
+	c.between = 0
+	c.Heal()
+	c.recovers()
+}
+
+// lacks takes a single point away in one of the ways that the rig knows.
+func (c *check) lacks(way, i int) {
+	c.fault = fmt.Sprintf("lack %d of point %d", way, i)
+	c.Lack[way](i)
+	c.spares(i)
+	c.Heal()
+	c.close()
+	c.open(c.Config) // a link may leave a refused point alone for a while
+	c.recovers()
 }
 
 // chaos reads while a seed chooses the fault of each answer.
@@ -196,6 +227,7 @@ func (c *check) chaos() {
 type check struct {
 	*Rig
 	ctx      context.Context
+	stalls   *stalls
 	seed     uint64
 	stuck    bool
 	link     drivers.Link
@@ -354,10 +386,10 @@ func (c *check) cancels() {
 	c.Silence(false)
 	ctx, cancel := context.WithCancel(c.ctx)
 	time.AfterFunc(c.Config.Timeout, cancel)
-	from := time.Now()
+	from, lost := time.Now(), c.stalls.lost.Load()
 	got := map[int]tag.Reading{}
 	c.read(ctx, c.requests[0], got)
-	if took := time.Since(from); took > patient.Timeout/2 {
+	if took := time.Since(from); !c.stalls.in(c.ctx, lost, took, patient.Timeout/2) {
 		c.violation(Late, "a cancelled request went on for %v", took)
 	}
 	if len(got) != len(c.requests[0].Points()) || len(goods(got)) > 0 {

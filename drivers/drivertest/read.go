@@ -17,10 +17,11 @@ func (c *check) read(ctx context.Context, q drivers.Request, into map[int]tag.Re
 		}
 	}()
 	dst := []tag.Reading{{Tag: 1 << 30}}
+	lost := c.stalls.lost.Load()
 	from := c.Config.Now()
 	dst, err := c.link.Read(ctx, q, dst)
 	to := c.Config.Now()
-	if took, most := time.Duration(to.Mono-from.Mono), c.timeout+grace; took > most {
+	if took, most := time.Duration(to.Mono-from.Mono), c.timeout+grace; !c.stalls.in(c.ctx, lost, took, most) {
 		c.violation(Late, "%s took %v, more than %v", q, took, most)
 	}
 	if len(dst) < 1 || dst[0].Tag != 1<<30 {
@@ -113,6 +114,7 @@ func (c *check) readTogether(b drivers.Batcher, reqs []drivers.Request, into map
 		}
 	}()
 	times := make([]int, len(reqs))
+	lost := c.stalls.lost.Load()
 	from := c.Config.Now()
 	b.ReadAll(c.ctx, reqs, func(i int, readings []tag.Reading, err error) {
 		times[i]++
@@ -126,7 +128,7 @@ func (c *check) readTogether(b drivers.Batcher, reqs []drivers.Request, into map
 		}
 	}
 	took := time.Duration(c.Config.Now().Mono - from.Mono)
-	if most := time.Duration(len(reqs)+1)*c.timeout + grace; took > most {
+	if most := time.Duration(len(reqs)+1)*c.timeout + grace; !c.stalls.in(c.ctx, lost, took, most) {
 		c.violation(Late, "%d requests took %v, more than %v", len(reqs), took, most)
 	}
 }

@@ -15,12 +15,9 @@ import (
 // takes two seconds, deciding and acting go on at their pace; what happened
 // meanwhile is recorded when the disk is well again.
 func TestDecidingDoesNotNeedTheDisk(t *testing.T) {
-	bin := t.TempDir()
-	must(t, rig.BuildTags(bin, "davyfault", "davy"))
-	must(t, rig.Build(bin, "davy-plant", "davy-receiver"))
 	for _, fault := range []string{"full", "readonly", "delay:2s"} {
 		t.Run(fault, func(t *testing.T) {
-			g, err := rig.New(bin)
+			g, err := rig.New(faulty)
 			must(t, err)
 			b := &rig.Bench{Rig: g}
 			defer b.Close()

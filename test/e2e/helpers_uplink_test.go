@@ -46,10 +46,6 @@ const lineGateway = "GW-E2E"
 
 func newLine(t *testing.T) *line {
 	t.Helper()
-	bin := t.TempDir()
-	if err := rig.Build(bin, "davy-receiver"); err != nil {
-		t.Fatal(err)
-	}
 	r, err := rig.New(bin)
 	if err != nil {
 		t.Fatal(err)

@@ -53,11 +53,13 @@ func libmodbus(t *testing.T, args ...string) string {
 
 // Davy's Modbus driver against a device that nobody here wrote, on a connection.
 func TestModbusDriverAgainstLibmodbus(t *testing.T) {
+	t.Parallel()
 	against(t, modbus.TCP{}, drivers.Settings{Target: "127.0.0.1:" + libmodbus(t)})
 }
 
 // The same on a serial line: two pseudo terminals with the relay between them.
 func TestModbusDriverAgainstLibmodbusOnALine(t *testing.T) {
+	t.Parallel()
 	l, err := rig.NewLine(19200)
 	if err != nil {
 		t.Fatal(err)

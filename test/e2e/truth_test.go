@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,7 +33,8 @@ const (
 	truthTimeout = 80 * time.Millisecond
 	truthEach    = time.Second
 	truthMixed   = 6 * time.Second
-	// truthPatience is how long a fault waits for its first request beyond truthEach.
+	// truthPatience is how long a fault waits for its first request beyond truthEach,
+	// where each of them has to be met.
 	truthPatience = 8 * time.Second
 	truthGateway  = "TRUTH-1"
 )
@@ -82,8 +82,9 @@ type verdict struct {
 	tally           device.Tally
 }
 
-// truth runs agent (start) against a device in chaos and judges the store.
-func truth(t *testing.T, bin string, start func(b *rig.Bench) (*rig.Proc, error)) verdict {
+// truth runs agent (start) against a device in chaos and judges the store. A
+// fault that no request meets is waited for with patience.
+func truth(t *testing.T, patience time.Duration, start func(b *rig.Bench) (*rig.Proc, error)) verdict {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -120,7 +121,7 @@ func truth(t *testing.T, bin string, start func(b *rig.Bench) (*rig.Proc, error)
 		d.Chaos(uint64(n), 0.3, faults...)
 		// A station that fell silent is asked seldom: the fault waits for a request.
 		seen := func() bool { return len(faults) > 1 || d.Tally().Spoilt[faults[0]] > 0 }
-		for end := time.Now().Add(length); time.Now().Before(end) || !seen() && time.Now().Before(end.Add(truthPatience)); n++ {
+		for end := time.Now().Add(length); time.Now().Before(end) || !seen() && time.Now().Before(end.Add(patience)); n++ {
 			<-tick.C
 			d.Change(cell(n * 7 % truthCells))
 		}
@@ -185,9 +186,8 @@ func must(t *testing.T, err error) {
 }
 
 func TestNoReadingOfAnotherRegisterIsGood(t *testing.T) {
-	bin := t.TempDir()
-	must(t, rig.Build(bin, "davy", "davy-receiver"))
-	v := truth(t, bin, func(b *rig.Bench) (*rig.Proc, error) { return b.Start("davy", "run", "--state", b.State()) })
+	t.Parallel()
+	v := truth(t, truthPatience, func(b *rig.Bench) (*rig.Proc, error) { return b.Start("davy", "run", "--state", b.State()) })
 	if v.lies > 0 {
 		t.Errorf("%d of %d good readings are lies; %s", v.lies, v.good, v.first)
 	}
@@ -202,15 +202,16 @@ func TestNoReadingOfAnotherRegisterIsGood(t *testing.T) {
 }
 
 func TestTheTruthTestCatchesGoburrowsOwnClient(t *testing.T) {
-	bin := t.TempDir()
-	must(t, rig.Build(bin, "davy", "davy-receiver"))
-	cmd := exec.Command("go", "build", "-o", filepath.Join(bin, "goburrow"), "./test/e2e/goburrow")
-	cmd.Dir = rig.Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	t.Parallel()
+	// After an answer that misses its timeout it asks no more, whatever is waited:
+	// on a busy machine that may be before the first fault, so it is tried again.
+	good := 0
+	for range 3 {
+		v := truth(t, 0, func(b *rig.Bench) (*rig.Proc, error) { return b.Start("goburrow", "run", b.State()) })
+		if v.lies > 0 {
+			return
+		}
+		good += v.good
 	}
-	v := truth(t, bin, func(b *rig.Bench) (*rig.Proc, error) { return b.Start("goburrow", "run", b.State()) })
-	if v.lies == 0 {
-		t.Errorf("goburrow's own client told no lie in %d good readings: the test cannot catch one", v.good)
-	}
+	t.Errorf("goburrow's own client told no lie in %d good readings: the test cannot catch one", good)
 }

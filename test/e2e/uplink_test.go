@@ -56,6 +56,7 @@ func (l *line) totals() totals {
 // anew; afterwards the store holds exactly what the journal recorded, and
 // after an outage events came first.
 func TestUplinkThroughOutages(t *testing.T) {
+	t.Parallel()
 	l := newLine(t)
 	began := time.Now()
 	stage := func(what string) { t.Logf("%6.1f s  %s", time.Since(began).Seconds(), what) }
@@ -139,6 +140,7 @@ func TestUplinkThroughOutages(t *testing.T) {
 // TestReceiverThatLies: an event is dropped and receipted; the gateway cannot
 // know, but the receiver's own store names the number.
 func TestReceiverThatLies(t *testing.T) {
+	t.Parallel()
 	l := newLine(t)
 	l.startReceiver("--fault", "drop-one")
 	l.openJournal()

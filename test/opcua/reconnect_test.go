@@ -95,7 +95,7 @@ func inProcess(ctx context.Context, _ *slog.Logger, serve func(context.Context, 
 	var work error
 	group.Go(func() {
 		work = worker.Serve(context.Background(), theirs, worker.Options{
-			Log: slog.New(slog.DiscardHandler), FirstPause: time.Millisecond, LastPause: 20 * time.Millisecond,
+			Log: slog.New(slog.DiscardHandler), FirstPause: time.Millisecond, LastPause: time.Millisecond,
 		})
 		_ = ours.Close() // serve ends with it
 	})

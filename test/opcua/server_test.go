@@ -64,13 +64,17 @@ func listen(ctx context.Context, now func() tag.Stamp) (*cells, *proxy, func() e
 	}, nil
 }
 
+// host is where servers listen. A connection from here comes from 127.0.0.1, so
+// that none takes the port that was found free for a server.
+const host = "127.0.1.1"
+
 // start starts the server itself and returns where it is.
 func start(ctx context.Context, now func() tag.Stamp) (*cells, string, error) {
 	c := &cells{began: map[string][]int64{}, lack: map[string]*ua.DataValue{}}
 	for _, n := range names {
 		c.began[n] = []int64{now().Mono}
 	}
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
+	probe, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, "", err
 	}
@@ -79,7 +83,7 @@ func start(ctx context.Context, now func() tag.Stamp) (*cells, string, error) {
 		return nil, "", err
 	}
 	c.srv = server.New(
-		server.EndPoint("127.0.0.1", port), server.EnableSecurity("None", ua.MessageSecurityModeNone),
+		server.EndPoint(host, port), server.EnableSecurity("None", ua.MessageSecurityModeNone),
 		server.EnableAuthMode(ua.UserTokenTypeAnonymous),
 	)
 	c.srv.AddNamespace(c)
@@ -87,7 +91,7 @@ func start(ctx context.Context, now func() tag.Stamp) (*cells, string, error) {
 		return nil, "", err
 	}
 	c.srv.RegisterHandler(id.ReadRequest_Encoding_DefaultBinary, c.read)
-	return c, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), c.srv.Start(ctx)
+	return c, net.JoinHostPort(host, strconv.Itoa(port)), c.srv.Start(ctx)
 }
 
 // read answers a ReadRequest. The library calls it from one goroutine.

@@ -40,13 +40,18 @@ func (s *source) set(name string, v bench.Sample) {
 	s.values[name] = v
 }
 
+// reset gives every node the value that tests begin with.
+func (s *source) reset() {
+	for _, n := range s.Nodes() {
+		s.set(n.Name, bench.Sample{})
+	}
+	s.set("comp1.pressure", bench.Sample{Number: 1.25})
+}
+
 func start(t *testing.T) (*Server, *source) {
 	t.Helper()
 	src := &source{values: map[string]bench.Sample{}}
-	for _, n := range src.Nodes() {
-		src.set(n.Name, bench.Sample{})
-	}
-	src.set("comp1.pressure", bench.Sample{Number: 1.25})
+	src.reset()
 	s, err := Listen("127.0.0.1:0", src)
 	if err != nil {
 		t.Fatal(err)
@@ -115,9 +120,29 @@ func read(t *testing.T, c *opcua.Client, n *ua.NodeID, a ua.AttributeID) (*ua.Da
 	return r.Results[0], nil
 }
 
-// What a client reads, writes and browses.
-func TestRead(t *testing.T) {
+// What a server goes on serving through is seen on one: to start one takes
+// seconds under qemu.
+func TestServer(t *testing.T) {
 	s, src := start(t)
+	for _, c := range []struct {
+		name string
+		f    func(*testing.T, *Server, *source)
+	}{
+		{"read", testRead},
+		{"subscribe", testSubscribe},
+		{"silent and overflow", testSilentAndOverflow},
+		{"vanish", testVanish},
+		{"no hello", testNoHello},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src.reset()
+			c.f(t, s, src)
+		})
+	}
+}
+
+// What a client reads, writes and browses.
+func testRead(t *testing.T, s *Server, src *source) {
 	c := client(t, s)
 	ns := index(t, c)
 	node := func(name string) *ua.NodeID { return ua.NewStringNodeID(ns, name) }
@@ -243,8 +268,7 @@ func is(want any) func(*ua.DataValue) bool {
 }
 
 // Values come when they change, each once, in order; an unknown node is refused.
-func TestSubscribe(t *testing.T) {
-	s, src := start(t)
+func testSubscribe(t *testing.T, s *Server, src *source) {
 	c := client(t, s)
 	n := subscribe(t, c, "comp1.pressure", 10)
 	n.until("the first value", is(float32(1.25)))
@@ -284,8 +308,7 @@ func TestSubscribe(t *testing.T) {
 
 // A silent server reads well and says nothing, and then says what it kept;
 // overflow is marked in a queue that has gaps to mark.
-func TestSilentAndOverflow(t *testing.T) {
-	s, src := start(t)
+func testSilentAndOverflow(t *testing.T, s *Server, src *source) {
 	c := client(t, s)
 	n := subscribe(t, c, "comp1.pressure", 10)
 	n.until("the first value", is(float32(1.25)))
@@ -363,8 +386,7 @@ func TestConnections(t *testing.T) {
 
 // Clients that come, subscribe and vanish, many times, while one stays: it goes
 // on undisturbed, and the vanished ones leave nothing.
-func TestVanish(t *testing.T) {
-	s, src := start(t)
+func testVanish(t *testing.T, s *Server, src *source) {
 	stay := subscribe(t, client(t, s), "comp1.pressure", 10)
 	for i := range 10 {
 		c := client(t, s)
@@ -396,8 +418,7 @@ func TestVanish(t *testing.T) {
 }
 
 // Who says no hello keeps nobody waiting.
-func TestNoHello(t *testing.T) {
-	s, _ := start(t)
+func testNoHello(t *testing.T, s *Server, _ *source) {
 	for _, text := range []string{"", "GET / HTTP/1.1\r\n", "HELF\xff\xff\xff\xff"} {
 		d, err := net.Dial("tcp", s.addr)
 		if err != nil {

@@ -37,7 +37,7 @@ func cat(parts ...[]byte) (b []byte) {
 }
 
 func TestGateLooks(t *testing.T) {
-	server, other := selfSigned(t, rsaKey(t, 2048), nil), selfSigned(t, rsaKey(t, 2048), nil)
+	server, other := selfSigned(t, rsaKey(t, 0), nil), selfSigned(t, rsaKey(t, 1), nil)
 	own := []byte("our certificate")
 	sum := sha1.Sum(own)
 	basic, _ := policyOf("Basic256Sha256")

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -35,9 +36,15 @@ func selfSigned(t *testing.T, key crypto.Signer, edit func(*x509.Certificate)) [
 	return der
 }
 
-func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
+// keys are what the tests share: to make one takes seconds under qemu.
+var keys = [3]func() (*rsa.PrivateKey, error){sync.OnceValues(newKey), sync.OnceValues(newKey), sync.OnceValues(newKey)}
+
+func newKey() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) }
+
+// rsaKey is one of the keys.
+func rsaKey(t *testing.T, which int) *rsa.PrivateKey {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, bits)
+	key, err := keys[which]()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +52,7 @@ func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
 }
 
 func TestTrust(t *testing.T) {
-	key := rsaKey(t, 2048)
+	key := rsaKey(t, 0)
 	good := selfSigned(t, key, nil)
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -84,12 +91,15 @@ func TestTrust(t *testing.T) {
 		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
 	})
 	root, _ := x509.ParseCertificate(ca)
-	f("not of the CA", Trust{CAs: []*x509.Certificate{root}}, selfSigned(t, rsaKey(t, 2048), nil), "urn:server", testTime, true, "unknown")
+	f("not of the CA", Trust{CAs: []*x509.Certificate{root}}, selfSigned(t, rsaKey(t, 1), nil), "urn:server", testTime, true, "unknown")
 }
 
 func TestShortKeys(t *testing.T) {
 	t.Setenv("GODEBUG", "rsa1024min=0")
-	key := rsaKey(t, 1024)
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
 	der := selfSigned(t, key, nil)
 	basic, _ := policyOf("Basic256")
 	trust := Trust{Pins: []Pin{sha256.Sum256(der)}}

@@ -90,7 +90,11 @@ async function main() {
       switch (c.do) {
         case "set": {
           const v = points.get(c.name);
-          for (const value of c.values) v.setValueFromSource(new Variant({ dataType: v.readValue().value.dataType, value }), c.status ? StatusCodes[c.status] : StatusCodes.Good);
+          for (const [i, value] of c.values.entries()) {
+            // Paced by this process: when the machine is busy, its sampling waits with it.
+            if (i > 0 && c.pace) await new Promise((go) => setTimeout(go, c.pace));
+            v.setValueFromSource(new Variant({ dataType: v.readValue().value.dataType, value }), c.status ? StatusCodes[c.status] : StatusCodes.Good);
+          }
           return say({ done: c.do });
         }
         case "touch": { // every item a new value

@@ -334,12 +334,11 @@ func order(t *testing.T, s *server) {
 	c.mu.Lock()
 	c.samples = nil
 	c.mu.Unlock()
-	pace := time.NewTicker(70 * time.Millisecond)
-	defer pace.Stop()
+	var values []float64
 	for i := range 20 {
-		s.do("set", "name", "Setpoint", "values", []float64{float64(100 + i)})
-		<-pace.C // slower than the sampling
+		values = append(values, float64(100+i))
 	}
+	s.do("set", "name", "Setpoint", "pace", 70, "values", values) // slower than the sampling
 	c.wait(5*time.Second, "the last value", func() bool { return c.latest[h].Value.Float() == 119 })
 	c.mu.Lock()
 	defer c.mu.Unlock()

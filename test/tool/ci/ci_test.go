@@ -55,6 +55,10 @@ red:
 	@echo 5 2 >>$$DAVY_TALLY; exit 1
 beside:
 	@echo 5 0 >>$$DAVY_TALLY; exit 1
+waits:
+	@for i in $$(seq 100); do [ -e met ] && exit 0; sleep 0.1; done; exit 1
+meets:
+	@touch met; echo did meet
 `
 	f := func(status int, last string, says, never string, steps ...string) {
 		t.Helper()
@@ -73,6 +77,9 @@ beside:
 	f(1, "5 passed, 1 failed", "failed: make beside", "", "beside")
 	f(1, "0 passed, 1 failed", "failed: make setup", "did good", "setup", "good")
 	f(1, "0 passed, 1 failed", "failed: make absent", "", "absent")
+	f(0, "2 passed, 0 failed", "did meet", "failed:", "waits & meets")
+	f(1, "13 passed, 2 failed", "failed: make red", "failed: make tests", "red & tests", "good WHAT=here")
+	f(1, "13 passed, 2 failed", "did good here", "", "tests & red", "good WHAT=here")
 }
 
 func TestDemoFault(t *testing.T) {

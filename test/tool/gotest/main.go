@@ -9,7 +9,8 @@
 // packages, and as its last line "N passed, M failed". Every test and subtest
 // counts once; a package that fails without a failed test (it does not build,
 // it panics outside a test) counts as one failure, and so does a skip. The
-// results of go test's cache are never used. With -tally the two numbers are
+// results of go test's cache are never used, and go test's own vet is off: make
+// vet holds everything to more, once. With -tally the two numbers are
 // appended to a file, so that a run of many steps can add them up.
 //
 // Exit status: 0 all passed, 1 something failed, 2 wrong usage.
@@ -58,7 +59,7 @@ func main() {
 
 // test runs go test over args and reads what it says until it ends.
 func (r *run) test(args []string, cached bool) error {
-	line := []string{"test", "-json"}
+	line := []string{"test", "-json", "-vet=off"}
 	if !cached {
 		line = append(line, "-count=1")
 	}
