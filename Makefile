@@ -17,8 +17,8 @@ STATICCHECK := $(BIN)/staticcheck-v0.8.2
 GOFUMPT     := $(BIN)/gofumpt-v0.12.0
 
 # Packages: what is quick, those first that take longest; and of that what has
-# more than one goroutine. SIDE of them run at once: most of the longest wait for
-# devices that say nothing.
+# more than one goroutine. Of the units SIDE run at once: most of the longest wait
+# for devices that say nothing; not under qemu, where they compute.
 LONG       = ./test/device ./test/opcua ./drivers/modbus ./drivers/opcua/worker ./test/scripts ./cmd/davy-plant/opcua ./test/bench/opcuabench
 QUICK      = $(LONG) $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio)(/|$$)')
 CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
@@ -52,7 +52,7 @@ soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill ru
 		"fuzz FUZZTIME=5m" fuzz-bug kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
-	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -p $(SIDE) -timeout 15m $(CONCURRENT)
+	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m $(CONCURRENT)
 
 fuzz: ## every fuzz target (below UNDER) for FUZZTIME each (30s)
 	@.ci/fuzz $(FUZZTIME) $(UNDER)
@@ -104,7 +104,7 @@ units: $(GOTEST) ## all tests but end to end
 	@$(GOTEST) -- -p $(SIDE) $(QUICK)
 
 arm: $(GOTEST) ## the same as GOARCH=arm under qemu-user; counts scaled by ARMSCALE (0.05)
-	@DAVY_TEST_SCALE=$(ARMSCALE) GOARCH=arm GOARM=7 CGO_ENABLED=0 .ci/arm $(GOTEST) -- -p $(SIDE) -timeout 15m $(QUICK)
+	@DAVY_TEST_SCALE=$(ARMSCALE) GOARCH=arm GOARM=7 CGO_ENABLED=0 .ci/arm $(GOTEST) -- -timeout 15m $(QUICK)
 
 stories: ## the stories of every plant in firmware-configs/plants, by the program itself
 	@$(GO) build -o $(BIN)/davy ./cmd/davy

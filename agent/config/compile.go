@@ -45,7 +45,7 @@ func Compile(b *Bundle, set drivers.Set) (*Plan, Problems) {
 		return nil, c.problems
 	}
 	c.plan.Hash = b.Hash()
-	// A plan lives as long as the agent: what grew while it was read ends at its length.
+	// A plan lives as long as the agent: what grew while it was read has little room left over.
 	c.plan.Tags, c.plan.Rules.Alarms = slices.Clone(c.plan.Tags), slices.Clone(c.plan.Rules.Alarms)
 	return c.plan, c.problems
 }

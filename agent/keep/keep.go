@@ -14,7 +14,7 @@
 // starts, and returns when they have. Durable is what the journal says.
 //
 // Imports: agent/clock, config, evidence, journal, record, ring, supervise,
-// uplink, uplink/mqtt, wire, drivers, drivers/tag.
+// uplink, uplink/mqtt, wire, rules, drivers, drivers/tag.
 package keep
 
 import (

@@ -7,7 +7,8 @@
 // and counted, never caught up. Every answer, good or bad, goes to the control
 // loop through Offer, which may make the worker wait: the scan slows down then,
 // and that is counted as an over-run too. A link that can have several requests
-// under way (drivers.Batcher) is given those that are due together.
+// under way (drivers.Batcher) is given those that are due together; writes and
+// persons then wait for all of them, a timeout at most.
 //
 // Stations share their link. One that answers nothing, whatever it is asked, is
 // quiet (station.go): all its points are bad at once, and of all its requests

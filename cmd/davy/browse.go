@@ -114,10 +114,12 @@ func showServer(c *cli.Call, target string, s *worker.Server) {
 
 // strongest is the best that the server offers and we speak, as the site file has it.
 func strongest(s *worker.Server) string {
-	for _, policy := range []string{opcua.PolicyAes256, opcua.PolicyBasic256Sha256, opcua.PolicyAes128} {
-		for _, o := range s.Offers {
-			if o.Policy == policy && o.Mode == opcua.ModeSignAndEncrypt {
-				return policy + ", " + o.Mode.String()
+	for _, mode := range []opcua.Mode{opcua.ModeSignAndEncrypt, opcua.ModeSign} {
+		for _, policy := range []string{opcua.PolicyAes256, opcua.PolicyBasic256Sha256, opcua.PolicyAes128} {
+			for _, o := range s.Offers {
+				if o.Policy == policy && o.Mode == mode {
+					return policy + ", " + o.Mode.String()
+				}
 			}
 		}
 	}

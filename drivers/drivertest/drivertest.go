@@ -103,7 +103,8 @@ func (v Violation) String() string { return fmt.Sprintf("%s (%s): %s", v.Kind, v
 const (
 	rounds      = 3
 	chaosRounds = 40
-	// grace is what a request may take beyond its time on a busy machine.
+	// grace is what a request may take beyond its time on a busy machine; what the
+	// whole process did not run meanwhile, whoever kept it from that, comes on top.
 	grace = 2 * time.Second
 	// MostLater is the longest time that a link may put a request off.
 	MostLater = 70 * time.Second
@@ -125,7 +126,8 @@ func Check(ctx context.Context, r *Rig, seed uint64) []Violation {
 
 // Apart is Check in parts, side by side: a contract waits for most of its time.
 // Each part has a rig of its own from next, all alike, and goes through its share
-// of what is tried. It begins as soon as its rig is there.
+// of what is tried: what one fault leaves behind for the next is seen by whole
+// contracts only, and by the chaos. It begins as soon as its rig is there.
 func Apart(ctx context.Context, parts int, next func() *Rig, seed uint64) []Violation {
 	found := make([][]Violation, parts)
 	watched, stop := context.WithCancel(ctx)
@@ -134,6 +136,7 @@ func Apart(ctx context.Context, parts int, next func() *Rig, seed uint64) []Viol
 	watch.Go(func() { s.watch(watched) })
 	defer watch.Wait()
 	defer stop()
+	defer group.Wait() // where next ends the test
 	for i := range parts {
 		r := next()
 		group.Go(func() { found[i] = one(ctx, r, &s, seed, i, parts) })

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"davy/drivers"
 	"davy/drivers/tag"
 )
 
@@ -101,9 +102,16 @@ func TestEveryTypeByItsDefinition(t *testing.T) {
 				if q.Good() != ok || ok && (got != want) {
 					t.Fatalf("%s %s % x is %v %v, by definition %v %v", typ, order, wire, got, q, want, ok)
 				}
-				// The way of a request, where the usual values go another way.
-				if v, again := reading(t, p, 100, string(wire)); v != got || again != q {
-					t.Fatalf("%s %s % x is %v %v in a block", typ, order, wire, v, again)
+				// The way of a request, where the usual values go another way; in a
+				// range and out of it.
+				for _, ranged := range []drivers.Point{p, inRange(p, got, -1, 1), inRange(p, got, 1, 2), inRange(p, got, -2, -1)} {
+					got, q := Decode(&ranged, wire)
+					if ok && ranged.Ranged && (q == tag.BadRange) != (got.Float() < ranged.Low || got.Float() > ranged.High) {
+						t.Fatalf("%s %s % x from %v to %v is %v", typ, order, wire, ranged.Low, ranged.High, q)
+					}
+					if v, again := reading(t, ranged, 100, string(wire)); v != got || again != q {
+						t.Fatalf("%s %s % x from %v to %v is %v %v in a block, not %v %v", typ, order, wire, ranged.Low, ranged.High, v, again, got, q)
+					}
 				}
 				if !ok || got.Float() == 0 && wire[0]|wire[len(wire)-1] != 0 {
 					continue // -0 is 0
@@ -115,6 +123,12 @@ func TestEveryTypeByItsDefinition(t *testing.T) {
 			}
 		}
 	}
+}
+
+// inRange gives an instrument a range around, below or above a value.
+func inRange(p drivers.Point, v tag.Value, below, above float64) drivers.Point {
+	p.Ranged, p.Low, p.High = true, v.Float()+below, v.Float()+above
+	return p
 }
 
 // What does not fit is refused, to the last unit.

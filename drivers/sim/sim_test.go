@@ -44,61 +44,90 @@ type era struct {
 }
 
 func TestSimKeepsTheContract(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { drivertest.Run(t, contract(t)) })
+}
+
+// overstaying is the driver whose links read for longer than they may.
+type overstaying struct{ drivers.Driver }
+
+func (o overstaying) Open(ctx context.Context, c drivers.LinkConfig) (drivers.Link, error) {
+	l, err := o.Driver.Open(ctx, c)
+	return late{l}, err
+}
+
+type late struct{ drivers.Link }
+
+func (l late) Read(ctx context.Context, q drivers.Request, dst []tag.Reading) ([]tag.Reading, error) {
+	<-time.After(3 * time.Second)
+	return l.Link.Read(ctx, q, dst)
+}
+
+// A request that goes on after its time is seen, and is no stall of the machine's.
+func TestTheContractSeesWhatIsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		plant, now := &Plant{}, inBubble()
-		d := plant.Device("plc")
-		ps := points(t, 8)
-		history := make([][]era, len(ps))
-		next := int64(0)
-		change := func(i int) {
-			next++
-			v := tag.IntValue(next<<8 | int64(i))
-			history[i] = append(history[i], era{v, now().Mono})
-			d.Set(ps[i].Address.String(), v)
+		r := contract(t)
+		r.Driver = overstaying{r.Driver}
+		if !slices.ContainsFunc(drivertest.Check(t.Context(), r, 1), func(v drivertest.Violation) bool { return v.Kind == drivertest.Late }) {
+			t.Error("a link that reads three seconds longer than it may is not called late")
 		}
-		for i := range ps {
-			change(i)
-		}
-		d.Set("out", tag.BoolValue(false))
-		var odd []string // the other station's
-		for i := 1; i < len(ps); i += 2 {
-			odd = append(odd, ps[i].Address.String())
-		}
-		behave := func(b Behaviour) func() { return func() { d.Behave(b) } }
-		drivertest.Run(t, &drivertest.Rig{
-			Driver: Driver{Plant: plant},
-			Config: drivers.LinkConfig{Name: "plc", Settings: drivers.Settings{Target: "plc"}, Timeout: 300 * time.Millisecond, Now: now},
-			Points: ps,
-			Change: change,
-			Heal:   behave(Behaviour{}),
-			Faults: []drivertest.Fault{
-				{Name: "slow", Begin: behave(Behaviour{Delay: 299 * time.Millisecond}), Good: true},
-				{Kind: drivertest.LateDuring, Name: "late", Begin: behave(Behaviour{Delay: 301 * time.Millisecond})},
-				{Kind: drivertest.Reconnected, Name: "away", Begin: behave(Behaviour{Away: true})},
-				{Kind: drivertest.Silent, Name: "silent", Begin: behave(Behaviour{Silent: true})},
-				{Kind: drivertest.Speechless, Name: "mute", Begin: behave(Behaviour{Mute: true})},
-				{Kind: drivertest.Refused, Name: "refuse", Begin: behave(Behaviour{Refuse: true})},
-				{Kind: drivertest.Garbled, Name: "garbled", Begin: behave(Behaviour{Garbled: true})},
-				{
-					Kind: drivertest.TwoDevices, Name: "one of two away", Begin: behave(Behaviour{Unreadable: odd}),
-					Spares: func(i int) bool { return i%2 == 0 },
-				},
-			},
-			Cannot: inMemory(),
-			Lack:   []func(int){func(i int) { d.Behave(Behaviour{Unreadable: []string{ps[i].Address.String()}}) }},
-			Held: func(i int, v tag.Value, from, to tag.Stamp) bool {
-				for n, e := range history[i] {
-					if e.v == v && e.from <= to.Mono && (n+1 == len(history[i]) || history[i][n+1].from >= from.Mono) {
-						return true
-					}
-				}
-				return false
-			},
-			Silence: func(done bool) { d.Behave(Behaviour{Silent: !done, Mute: done}) },
-			Write:   drivers.Point{Tag: 99, Name: "d.out", Address: Address("out"), Type: drivers.Type{Kind: tag.Bool, Bits: 1}, Write: true},
-			Written: func() tag.Value { v, _ := d.Value("out", now()); return v },
-		})
 	})
+}
+
+// contract is a device in memory and what it can do wrong; only in a bubble.
+func contract(t *testing.T) *drivertest.Rig {
+	plant, now := &Plant{}, inBubble()
+	d := plant.Device("plc")
+	ps := points(t, 8)
+	history := make([][]era, len(ps))
+	next := int64(0)
+	change := func(i int) {
+		next++
+		v := tag.IntValue(next<<8 | int64(i))
+		history[i] = append(history[i], era{v, now().Mono})
+		d.Set(ps[i].Address.String(), v)
+	}
+	for i := range ps {
+		change(i)
+	}
+	d.Set("out", tag.BoolValue(false))
+	var odd []string // the other station's
+	for i := 1; i < len(ps); i += 2 {
+		odd = append(odd, ps[i].Address.String())
+	}
+	behave := func(b Behaviour) func() { return func() { d.Behave(b) } }
+	return &drivertest.Rig{
+		Driver: Driver{Plant: plant},
+		Config: drivers.LinkConfig{Name: "plc", Settings: drivers.Settings{Target: "plc"}, Timeout: 300 * time.Millisecond, Now: now},
+		Points: ps,
+		Change: change,
+		Heal:   behave(Behaviour{}),
+		Faults: []drivertest.Fault{
+			{Name: "slow", Begin: behave(Behaviour{Delay: 299 * time.Millisecond}), Good: true},
+			{Kind: drivertest.LateDuring, Name: "late", Begin: behave(Behaviour{Delay: 301 * time.Millisecond})},
+			{Kind: drivertest.Reconnected, Name: "away", Begin: behave(Behaviour{Away: true})},
+			{Kind: drivertest.Silent, Name: "silent", Begin: behave(Behaviour{Silent: true})},
+			{Kind: drivertest.Speechless, Name: "mute", Begin: behave(Behaviour{Mute: true})},
+			{Kind: drivertest.Refused, Name: "refuse", Begin: behave(Behaviour{Refuse: true})},
+			{Kind: drivertest.Garbled, Name: "garbled", Begin: behave(Behaviour{Garbled: true})},
+			{
+				Kind: drivertest.TwoDevices, Name: "one of two away", Begin: behave(Behaviour{Unreadable: odd}),
+				Spares: func(i int) bool { return i%2 == 0 },
+			},
+		},
+		Cannot: inMemory(),
+		Lack:   []func(int){func(i int) { d.Behave(Behaviour{Unreadable: []string{ps[i].Address.String()}}) }},
+		Held: func(i int, v tag.Value, from, to tag.Stamp) bool {
+			for n, e := range history[i] {
+				if e.v == v && e.from <= to.Mono && (n+1 == len(history[i]) || history[i][n+1].from >= from.Mono) {
+					return true
+				}
+			}
+			return false
+		},
+		Silence: func(done bool) { d.Behave(Behaviour{Silent: !done, Mute: done}) },
+		Write:   drivers.Point{Tag: 99, Name: "d.out", Address: Address("out"), Type: drivers.Type{Kind: tag.Bool, Bits: 1}, Write: true},
+		Written: func() tag.Value { v, _ := d.Value("out", now()); return v },
+	}
 }
 
 // inMemory is what cannot happen to a device that has neither frames nor connections.

@@ -167,12 +167,21 @@ func (w *Worker) write(m opcua.Write) opcua.Done {
 		d.Code, d.Text = opcua.DoneType, cut(err)
 		return d
 	}
-	res, err := call[*ua.WriteResponse](ctx, s.c, &ua.WriteRequest{NodesToWrite: []*ua.WriteValue{{
+	// One write at a time is with the library: one that was given up may yet be
+	// sent, and must not come after a newer one.
+	select {
+	case s.writing <- struct{}{}:
+	case <-ctx.Done():
+		d.Code, d.Text = opcua.DoneNoSession, "another write is under way" // nothing was sent
+		return d
+	}
+	answer, err := s.c.callUntil(ctx, &ua.WriteRequest{NodesToWrite: []*ua.WriteValue{{
 		NodeID: node, AttributeID: ua.AttributeIDValue, IndexRange: index,
 		Value: &ua.DataValue{EncodingMask: ua.DataValueValue, Value: variant},
-	}}})
+	}}}, s.c.timeout, func() { <-s.writing })
+	res, _ := answer.(*ua.WriteResponse)
 	switch {
-	case err == nil && len(res.Results) == 1:
+	case err == nil && res != nil && len(res.Results) == 1:
 		status = res.Results[0]
 	case err == nil:
 		err = errors.New("the server answered without a result")

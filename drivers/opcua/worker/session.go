@@ -201,13 +201,21 @@ func (c *channel) call(ctx context.Context, req ua.Request) (ua.Response, error)
 	return c.callFor(ctx, req, c.timeout)
 }
 
-// callFor is call with a time of its own. The library never sees ctx: it numbers
-// a message first and looks at its context then, so that a request given up in
-// between leaves a hole in the numbers, and the server ends the connection at the
-// next message. A call that is given up is left to the library, which ends it
-// after timeout or with the connection.
+// callFor is call with a time of its own.
 func (c *channel) callFor(ctx context.Context, req ua.Request, timeout time.Duration) (ua.Response, error) {
+	return c.callUntil(ctx, req, timeout, func() {})
+}
+
+// callUntil is callFor that says when the library is done with the request,
+// which may be later than it returns. The library never sees ctx: it numbers a
+// message first and looks at its context then, so that a request given up in
+// between leaves a hole in the numbers, and the server ends the connection at the
+// next message. A call that is given up is left to the library; it may yet be sent
+// (while keys are renewed all wait), and ends a little after timeout or with the
+// connection.
+func (c *channel) callUntil(ctx context.Context, req ua.Request, timeout time.Duration, ended func()) (ua.Response, error) {
 	if err := ctx.Err(); err != nil {
+		ended()
 		return nil, err
 	}
 	type answer struct {
@@ -216,6 +224,7 @@ func (c *channel) callFor(ctx context.Context, req ua.Request, timeout time.Dura
 	}
 	done := make(chan answer, 1)
 	c.calls.Go(func() {
+		defer ended()
 		res, err := c.send(context.WithoutCancel(ctx), req, timeout)
 		done <- answer{res, err}
 	})

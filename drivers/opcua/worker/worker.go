@@ -236,7 +236,7 @@ func (w *Worker) busy(ctx context.Context, limit time.Duration, f func(context.C
 // session makes a session and holds it until it is in doubt or ctx ends.
 func (w *Worker) session(ctx context.Context) error {
 	w.stats.Attempts.Add(1)
-	s := &session{w: w, doubt: make(chan error, 1), types: map[string]writable{}}
+	s := &session{w: w, doubt: make(chan error, 1), writing: make(chan struct{}, 1), types: map[string]writable{}}
 	var fingerprintOf string
 	err := w.busy(ctx, connectSteps*w.hello.Timeout+overdue, func(ctx context.Context) error {
 		site, err := w.site()
@@ -364,6 +364,8 @@ type session struct {
 	doubt  chan error
 	sub    *subscription
 	types  map[string]writable // of the caller's goroutine
+
+	writing chan struct{} // holds one while the library has a write
 }
 
 // distrust ends the session; the first reason counts.

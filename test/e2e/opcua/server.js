@@ -73,6 +73,19 @@ async function main() {
   add("Array", DataType.Double, [1, 2, 3], { valueRank: 1, arrayDimensions: [3] });
   add("Setpoint", DataType.Float, 10);
   add("ReadOnly", DataType.Float, 10, { accessLevel: "CurrentRead", userAccessLevel: "CurrentRead" });
+  // It takes its time to be written: which values came, and how many at once.
+  const slow = { value: 0, came: [], now: 0, most: 0 };
+  ns.addVariable({
+    componentOf: plant, browseName: "Slow", nodeId: "s=Slow", dataType: DataType.Double,
+    value: {
+      timestamped_get: () => new DataValue({ value: new Variant({ dataType: DataType.Double, value: slow.value }) }),
+      timestamped_set: (value, callback) => {
+        slow.came.push(value.value.value);
+        slow.most = Math.max(slow.most, ++slow.now);
+        setTimeout(() => { slow.now--; slow.value = value.value.value; callback(null, StatusCodes.Good); }, 600);
+      },
+    },
+  });
   for (let i = 0; i < (o.items || 0); i++) add("I" + i, DataType.Double, i);
   const level = add("Level", DataType.Double, 50);
   if (o.alarm) {
@@ -103,6 +116,8 @@ async function main() {
         }
         case "get":
           return say({ value: points.get(c.name).readValue().value.value });
+        case "slow":
+          return say(slow);
         case "sessions":
           return say({ sessions: server.engine.currentSessionCount, subscriptions: server.engine.currentSubscriptionCount });
         case "drop-subscriptions": // silently: no status change is sent

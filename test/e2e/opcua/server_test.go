@@ -56,6 +56,7 @@ func TestServer(t *testing.T) {
 	}
 	run("logins", func(t *testing.T) { logins(t, s, id, user) })
 	run("writes", func(t *testing.T) { writes(t, s) })
+	run("a write at a time", func(t *testing.T) { oneWrite(t, s) })
 	run("polling", func(t *testing.T) { polling(t, s) })
 	run("impatience", func(t *testing.T) { impatience(t, s) })
 	run("browse", func(t *testing.T) { browse(t, s, id) })
@@ -193,6 +194,34 @@ func writes(t *testing.T, s *server) {
 	}
 }
 
+// A write that was given up is still with the server: the next is sent when it is
+// over, and not where that comes too late for it.
+func oneWrite(t *testing.T, s *server) {
+	c := newClient(t, s.target()).run()
+	c.up(20 * time.Second)
+	write := func(n uint32, x float64, wait time.Duration) opcua.Done {
+		t.Helper()
+		v, _ := tag.Float64Value(x)
+		if err := c.w.Write(opcua.Write{Request: n, Wait: wait, Address: node("Slow"), Kind: v.Kind(), Bits: v.Bits()}); err != nil {
+			t.Fatal(err)
+		}
+		c.wait(5*time.Second, "done", func() bool { return len(c.dones) == int(n) })
+		return c.dones[n-1]
+	}
+	if d := write(1, 1, 200*time.Millisecond); d.Code != opcua.DoneUnknown {
+		t.Errorf("a write that was not waited for ended with %+v", d)
+	}
+	if d := write(2, 2, 100*time.Millisecond); d.Code != opcua.DoneNoSession {
+		t.Errorf("a write behind it ended with %+v", d)
+	}
+	if d := write(3, 3, 3*time.Second); d.Code != "" {
+		t.Errorf("a write that waited ended with %+v", d)
+	}
+	if got := s.do("slow"); fmt.Sprint(got["came"], got["most"], got["value"]) != "[1 3] 1 3" {
+		t.Errorf("the server was written %v", got)
+	}
+}
+
 func polling(t *testing.T, s *server) {
 	c := newClient(t, s.target())
 	c.hello.Options.Poll = true
@@ -221,7 +250,6 @@ func polling(t *testing.T, s *server) {
 	}
 }
 
-// What davy browse shows.
 // Reads that are given up at every moment, before they are sent, while they are
 // numbered and after, cost the session nothing: the library numbers a message
 // before it looks whether anybody still wants it, and a server refuses numbers
@@ -259,6 +287,7 @@ func impatience(t *testing.T, s *server) {
 	}
 }
 
+// What davy browse shows.
 func browse(t *testing.T, s *server, id *identity) {
 	got, err := worker.Ask(t.Context(), s.target(), 3*time.Second)
 	if err != nil || len(got.Offers) != 7 || got.ApplicationURI != serverURI || got.Certificate == nil || got.Certificate.SHA256 != worker.Fingerprint(id.der) || got.Certificate.URI != serverURI || got.Certificate.Bits != 2048 {

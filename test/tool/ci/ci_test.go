@@ -57,6 +57,8 @@ beside:
 	@echo 5 0 >>$$DAVY_TALLY; exit 1
 waits:
 	@for i in $$(seq 100); do [ -e met ] && exit 0; sleep 0.1; done; exit 1
+dies:
+	@kill -9 $$(ps -o ppid= -p $$PPID); sleep 10
 meets:
 	@touch met; echo did meet
 `
@@ -80,6 +82,7 @@ meets:
 	f(0, "2 passed, 0 failed", "did meet", "failed:", "waits & meets")
 	f(1, "13 passed, 2 failed", "failed: make red", "failed: make tests", "red & tests", "good WHAT=here")
 	f(1, "13 passed, 2 failed", "did good here", "", "tests & red", "good WHAT=here")
+	f(1, "8 passed, 1 failed", "failed: make dies", "failed: make tests", "tests & dies", "good WHAT=here")
 }
 
 func TestDemoFault(t *testing.T) {
