@@ -109,14 +109,21 @@ func (e *End) Read(p []byte) (int, error) { return e.ours.Read(p) }
 // Write is what that program will read. Where nobody reads and the kernel's
 // buffer is full, p is lost, as at a UART that nobody listens to; it is no error.
 func (e *End) Write(p []byte) (int, error) {
-	if err := e.ours.SetWriteDeadline(time.Now().Add(lostAfter)); err != nil {
-		return 0, err
+	// Twice: a process that was held up for so long finds the time over before it
+	// tried, and there was room.
+	for range 2 {
+		if err := e.ours.SetWriteDeadline(time.Now().Add(lostAfter)); err != nil {
+			return 0, fmt.Errorf("%w: %w", os.ErrClosed, err) // it fails for nothing else
+		}
+		n, err := e.ours.Write(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = nil
+			}
+			return len(p), err
+		}
 	}
-	_, err := e.ours.Write(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil
-	}
-	return len(p), err
+	return len(p), nil
 }
 
 // Close hangs the device up, as pulling an adapter does, and removes its link

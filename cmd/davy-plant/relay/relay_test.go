@@ -335,3 +335,17 @@ func TestPtyAlone(t *testing.T) {
 		t.Errorf("a file was replaced: %v", err)
 	}
 }
+
+// A line that ends while a character is due ends without a word.
+func TestWriteAfterClose(t *testing.T) {
+	e, _, err := Pty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Write([]byte("x")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a write after the end: %v", err)
+	}
+}
