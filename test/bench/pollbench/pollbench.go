@@ -8,7 +8,9 @@
 //	                      floor's, at 100 ms; both run all the time, side by side
 //	poll.10k_tags_mb      anonymous proportional share of both, the largest seen
 //	poll.missed_10k_20ms  requests that the devices were not sent of those that
-//	                      were due in a minute at 20 ms, minus the floor's, in %
+//	                      were due in a minute at 20 ms, minus the floor's, in %;
+//	                      where the floor misses more than Davy may, the machine
+//	                      was held up, and it is taken again
 //
 // Processor time is the scheduler's own account of every thread (schedstat).
 // Devices, broker and receiver run at the lowest priority and are not counted.
@@ -84,6 +86,30 @@ func atTwenty(w io.Writer) bool {
 		return figure.Failed(w, name, err)
 	}
 	defer s.Close()
+	for tried := 1; ; tried++ {
+		mine, its, due, err := s.missed()
+		if err != nil {
+			return figure.Failed(w, name, err)
+		}
+		// The floor is the control: where it misses more than Davy may, this is the
+		// machine, and it is run again.
+		holds, noisy := true, its > mostMissed
+		switch {
+		case noisy && tried < figure.Tries:
+			continue
+		case noisy:
+			fmt.Fprintf(w, "BENCH %s noisy %% %v\n", name, mostMissed)
+		default:
+			holds = figure.Print(w, name, max(mine-its, 0), "%", mostMissed)
+		}
+		fmt.Fprintf(w, "  %s: of %.0f requests Davy missed %.3g %%, the floor %.3g %%, %d of at most %d tries\n", name, due, mine, its, tried, figure.Tries)
+		return holds
+	}
+}
+
+// missed is how many of the requests that were due in a minute the devices were
+// not sent by each, in %.
+func (s *stage) missed() (ours, floors, due float64, err error) {
 	our, err1 := s.asked(s.ours)
 	floor, err2 := s.asked(s.theirs)
 	began := time.Now()
@@ -91,14 +117,8 @@ func atTwenty(w io.Writer) bool {
 	took := time.Since(began)
 	our2, err3 := s.asked(s.ours)
 	floor2, err4 := s.asked(s.theirs)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return figure.Failed(w, name, err)
-	}
-	due := float64(each) * took.Seconds() / fast.Seconds()
-	mine, its := 100*(1-float64(our2-our)/due), 100*(1-float64(floor2-floor)/due)
-	holds := figure.Print(w, name, max(mine-its, 0), "%", mostMissed)
-	fmt.Fprintf(w, "  %s: of %.0f requests Davy missed %.3g %%, the floor %.3g %%\n", name, due, mine, its)
-	return holds
+	due = float64(each) * took.Seconds() / fast.Seconds()
+	return 100 * (1 - float64(our2-our)/due), 100 * (1 - float64(floor2-floor)/due), due, errors.Join(err1, err2, err3, err4)
 }
 
 // stage is Davy and the floor side by side, each with devices of its own.
