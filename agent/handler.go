@@ -142,7 +142,7 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 	v := &operate.View{
 		Gateway: operate.Gateway{ID: plan.Gateway.ID, Name: operate.TextOf(plan.Gateway.Name), TimeZone: plan.Gateway.TimeZone},
 		Version: g.p.o.Version,
-		At:      wall(s.At), Since: wall(g.started),
+		At:      operate.Wall(s.At), Since: operate.Wall(g.started),
 		Plan:  operate.Plan{Hash: g.a.Hash, Differs: g.differs.Load(), Failing: g.red.Load()},
 		Armed: s.Armed, Turns: s.Turns, Longest: ms(s.Longest),
 		Clock: operate.Clock{Trusted: s.ClockTrusted, Error: ms(s.ClockError)},
@@ -264,12 +264,5 @@ func outputOf(c *config.Output, s *output.View) operate.Output {
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func wall(s tag.Stamp) time.Time {
-	if s.Wall == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, s.Wall).UTC()
-}
 
 var _ operate.Handler = (*process)(nil)

@@ -52,9 +52,9 @@ func nameOf(names []config.Name, v tag.Value) string {
 	return ""
 }
 
-// wall is a stamp's wall time in UTC; the zero Stamp is the zero time, and so is
+// Wall is a stamp's wall time in UTC; the zero Stamp is the zero time, and so is
 // one before 1970: what was restored has an age and no time before the first turn.
-func wall(s tag.Stamp) time.Time {
+func Wall(s tag.Stamp) time.Time {
 	if s.Wall <= 0 {
 		return time.Time{}
 	}
@@ -106,7 +106,7 @@ func AlarmOf(a *rules.AlarmView, names Names) Alarm {
 	}
 	v := Alarm{
 		Name: a.Name, Text: TextOf(a.Text), State: states[a.State], Priority: PriorityOf(a.Priority),
-		Occurrence: a.Occurrence, Raised: wall(a.Raised), Value: number(a.Value), NotWatched: a.NotWatched, Agent: a.Agent,
+		Occurrence: a.Occurrence, Raised: Wall(a.Raised), Value: number(a.Value), NotWatched: a.NotWatched, Agent: a.Agent,
 	}
 	v.Tag, v.Unit = names.of(a.Tag)
 	v.ValueName = names.value(a.Tag, a.Value)
@@ -126,7 +126,7 @@ func InterlockOf(i *rules.InterlockView) Interlock {
 	states := [...]InterlockState{rules.Starting: Starting, rules.Armed: Armed, rules.Tripped: Tripped}
 	return Interlock{
 		Name: i.Name, Text: TextOf(i.Text), State: states[i.State], Degraded: i.Degraded, Occurrence: i.Occurrence,
-		TrippedAt: wall(i.TrippedAt), FirstOut: i.FirstOut, Votes: votesOf(i.Votes),
+		TrippedAt: Wall(i.TrippedAt), FirstOut: i.FirstOut, Votes: votesOf(i.Votes),
 		ResetReady: i.ResetReady, ResetIn: i.ResetIn.Seconds(),
 	}
 }
@@ -143,7 +143,7 @@ func votesOf(votes []rules.Vote) []Vote {
 			reason = VoteTest
 		}
 		quality := [...]string{tag.Bad: "bad", tag.Uncertain: "uncertain", tag.Good: "good", 3: "bad"}[v.Quality.Status()]
-		out = append(out, Vote{Channel: v.Channel, Reason: reason, Since: wall(v.Since), Quality: quality, Value: number(v.Value), Last: v.Last})
+		out = append(out, Vote{Channel: v.Channel, Reason: reason, Since: Wall(v.Since), Quality: quality, Value: number(v.Value), Last: v.Last})
 	}
 	return out
 }
@@ -172,7 +172,7 @@ func KindName(k rules.Kind) string {
 // EventOf converts an event.
 func EventOf(e *ring.Event, names Names) Event {
 	v := Event{
-		Serial: e.Serial, Kind: KindName(e.Kind), At: wall(e.At), Rule: e.Rule, Occurrence: e.Occurrence,
+		Serial: e.Serial, Kind: KindName(e.Kind), At: Wall(e.At), Rule: e.Rule, Occurrence: e.Occurrence,
 		Priority: PriorityOf(e.Priority), Value: number(e.Value), FirstOut: e.FirstOut, Votes: votesOf(e.Votes),
 		Output: e.Output, Note: e.Note,
 	}
@@ -210,7 +210,7 @@ func KeeperOf(w *ring.Writer) Keeper {
 	}
 	for _, u := range s.Uplinks {
 		k.Uplinks = append(k.Uplinks, Uplink{
-			Name: u.Name, Connected: u.Connected, LastReceipt: wall(u.LastReceipt), Backlog: u.Backlog, Error: u.Error,
+			Name: u.Name, Connected: u.Connected, LastReceipt: Wall(u.LastReceipt), Backlog: u.Backlog, Error: u.Error,
 		})
 	}
 	return k

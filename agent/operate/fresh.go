@@ -50,7 +50,7 @@ func FreshOf(t *config.Tag, r tag.Reading, took time.Duration, err error) *Fresh
 	f := &Fresh{
 		Tag: string(t.Name), Text: TextOf(t.Text), Value: number(r.Value), Unit: t.Unit,
 		Quality: [...]string{tag.Bad: "bad", tag.Uncertain: "uncertain", tag.Good: "good", 3: "bad"}[r.Quality.Status()],
-		Reason:  "plain", At: wall(r.Received), Took: float64(took.Microseconds()) / 1000,
+		Reason:  "plain", At: Wall(r.Received), Took: float64(took.Microseconds()) / 1000,
 	}
 	if i := int(r.Quality.Reason()); i < len(reasons) {
 		f.Reason = reasons[i]

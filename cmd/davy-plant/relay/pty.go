@@ -116,11 +116,11 @@ func (e *End) Write(p []byte) (int, error) {
 			return 0, fmt.Errorf("%w: %w", os.ErrClosed, err) // it fails for nothing else
 		}
 		n, err := e.ours.Write(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				err = nil
-			}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return len(p), err
+		}
+		if n > 0 {
+			break
 		}
 	}
 	return len(p), nil
