@@ -38,7 +38,7 @@ package modbus
 // believed. What lies beyond: a map of one shape at a station that never answered
 // function 8, or not MaxMutes times in a row, whose answer comes more than three
 // late_max late. And everywhere a doubled answer that comes within the wait of the next
-// request of the same shape, where the map allows no other. An identity register
+// request of the same shape, where the map allows no other (LongerTries). An identity register
 // in the template narrows both, and late_max can be raised.
 //
 // While Davy listens for another master, or is silent because of one, outputs are

@@ -443,17 +443,17 @@ func TestLineAtRandom(t *testing.T) {
 			b := newBus(isASCII)
 			l, _ := openBus(t, b, wait, drivers.Fields{})
 			defer l.Close()
-			dice := rand.New(rand.NewPCG(1, 2))
+			ours, theirs := rand.New(rand.NewPCG(1, 2)), rand.New(rand.NewPCG(3, 4)) // of two goroutines
 			faults := spoils(wait, LateLeast)
 			var list []func(b *bus, station byte, request, answer []byte) []burst
 			for _, name := range slices.Sorted(maps.Keys(faults)) {
 				list = append(list, faults[name])
 			}
 			b.spoil = func(s byte, q, a []byte) []burst {
-				if dice.Float64() > 0.2 {
+				if theirs.Float64() > 0.2 {
 					return faults["plain"](b, s, q, a)
 				}
-				return list[dice.IntN(len(list))](b, s, q, a)
+				return list[theirs.IntN(len(list))](b, s, q, a)
 			}
 			var qs []drivers.Request
 			at := []uint16{10, 20, 400, 410}
@@ -470,7 +470,7 @@ func TestLineAtRandom(t *testing.T) {
 				if rs[0].Quality.Good() {
 					good++
 				}
-				time.Sleep(time.Duration(dice.IntN(50)) * time.Millisecond)
+				time.Sleep(time.Duration(ours.IntN(50)) * time.Millisecond)
 			}
 			c := l.Counts()
 			t.Logf("%d of 20,000 reads good; %+v", good, c)

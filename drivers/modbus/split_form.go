@@ -35,13 +35,19 @@ type longer uint8
 const (
 	longerNew     longer = iota
 	longerProven         // was answered
-	longerRefused        // was refused, or met with silence when the part itself was not: see LongerRetry
+	longerRefused        // was refused, or met with silence when the part itself was not: see LongerTries
 )
 
-// LongerRetry is how long a longer form that was refused is not asked for. What
-// was answered once is asked for whatever a device says now and then: there are
-// such registers, and what it refuses it refuses for another reason.
-const LongerRetry = 10 * time.Minute
+// A longer form is believed not to exist when it was refused LongerTries times,
+// and is then asked for once in LongerRetry. One refusal proves nothing: without
+// another length a doubled answer is taken for the next one's, and a device that
+// is busy, or a bridge, refuses what it has, too. What was answered once is asked
+// for whatever a device says now and then: there are such registers, and what it
+// refuses it refuses for another reason.
+const (
+	LongerTries = 3
+	LongerRetry = 10 * time.Minute
+)
 
 // choice is a form of a part and why it was taken.
 type choice struct {
@@ -66,21 +72,23 @@ func (l *link) pick(r *request, p *part) choice {
 	if !doubt && ls.last(r.station, function) != p.size {
 		return c
 	}
+	least := uint8(LongerTries)
 	for i := range p.longer {
 		f := &p.longer[i]
 		at := place{r.station, r.table, f.first, f.count}
-		if l.longer[at].asks(l.now().Mono) && !ls.avoid(r.station, function, f.size) {
-			return choice{form: f, place: at, other: true, forced: doubt}
+		if k := l.longer[at]; k.tries < least && k.asks(l.now().Mono) && !ls.avoid(r.station, function, f.size) {
+			c, least = choice{form: f, place: at, other: true, forced: doubt}, k.tries
 		}
 	}
-	c.probe = doubt
+	c.probe = doubt && !c.other
 	return c
 }
 
 // learnt is what is known of a longer form, and since when.
 type learnt struct {
 	longer
-	at int64 // Mono
+	tries uint8 // that were refused, the last of LongerTries aside
+	at    int64 // Mono
 }
 
 func (k learnt) asks(now int64) bool {
@@ -95,9 +103,17 @@ func (l *link) learnForm(at place, what longer) {
 	if len(l.longer) >= MaxSplits {
 		clear(l.longer)
 	}
-	if k := l.longer[at]; k.longer != longerProven {
-		l.longer[at] = learnt{what, l.now().Mono}
+	k := l.longer[at]
+	if k.longer == longerProven {
+		return
 	}
+	switch {
+	case what == longerProven:
+		k.tries = 0
+	case k.tries < LongerTries-1:
+		what, k.tries = longerNew, k.tries+1
+	}
+	l.longer[at] = learnt{what, k.tries, l.now().Mono}
 }
 
 // probe asks for some of a part, only to have an answer that cannot be an
