@@ -65,7 +65,7 @@ func (e *Engine) judgeAlarm(i int, r *tag.Reading, t tag.Stamp) {
 // drive moves the alarm by its condition. Unknown neither starts nor stops an
 // on-delay, holds an off-delay where it is, and lets a raised alarm stand.
 func (e *Engine) drive(i int, c truth, t tag.Stamp) {
-	a, slot := &e.alarms[i], e.alarmSlot+i
+	a, slot := &e.alarms[i], e.alarmTimer(i, moveTimer)
 	if a.raised() {
 		switch c {
 		case yes:
@@ -126,7 +126,7 @@ func (e *Engine) alarmDue(i int, t tag.Stamp) {
 
 func (e *Engine) raise(i int, t tag.Stamp, note string) {
 	a, b := &e.alarms[i], &e.about[i]
-	e.timers.stop(e.alarmSlot + i)
+	e.timers.stop(e.alarmTimer(i, moveTimer))
 	a.state, a.pending, a.left, a.credit = Unacked, false, -1, -1
 	b.occurrence++
 	b.raised, b.atRaise = t, a.value
@@ -137,7 +137,7 @@ func (e *Engine) raise(i int, t tag.Stamp, note string) {
 
 func (e *Engine) clear(i int, t tag.Stamp) {
 	a := &e.alarms[i]
-	e.timers.stop(e.alarmSlot + i)
+	e.timers.stop(e.alarmTimer(i, moveTimer))
 	a.left = -1
 	switch {
 	case a.latch && a.state == Unacked:

@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"strings"
-
 	"davy/drivers/tag"
 )
 
@@ -58,61 +56,6 @@ func (e *Engine) do(c Command, now tag.Stamp) error {
 		err.Args["channels"] = e.standing(i)
 	}
 	return err
-}
-
-// standing names the channels whose votes stand: "nh3-1.gas, nh3-2.gas".
-func (e *Engine) standing(i int) string {
-	var names []string
-	for _, v := range e.votes(i) {
-		names = append(names, v.Channel)
-	}
-	return strings.Join(names, ", ")
-}
-
-func (e *Engine) ack(i int, c Command, now tag.Stamp) (code string) {
-	a := &e.alarms[i]
-	switch a.state {
-	case Unacked:
-		a.state = Acked
-	case ReturnedUnacked:
-		a.state = Normal
-	case LatchedUnacked:
-		a.state = LatchedAcked
-	default:
-		return "already-acked"
-	}
-	e.emit(c.on(e.alarmEvent(i, AlarmAcked, now)))
-	return ""
-}
-
-// unlatch resets a latched alarm; it must have been acknowledged.
-func (e *Engine) unlatch(i int, c Command, now tag.Stamp) (code string) {
-	a := &e.alarms[i]
-	switch a.state {
-	case Unacked, Acked:
-		return "still-standing"
-	case LatchedUnacked:
-		return "not-acked"
-	case LatchedAcked:
-		a.state = Normal
-		e.emit(c.on(e.alarmEvent(i, AlarmReset, now)))
-		return ""
-	}
-	return "not-tripped"
-}
-
-func (e *Engine) resetTrip(i int, c Command, now tag.Stamp) (code string) {
-	l := &e.interlocks[i]
-	switch {
-	case l.state != Tripped:
-		return "not-tripped"
-	case l.standing:
-		return "still-standing"
-	case !l.ready:
-		return "reset-not-met"
-	}
-	e.reset(i, c.on(Event{At: now}))
-	return ""
 }
 
 // on writes who gave the command into an event.

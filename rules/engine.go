@@ -22,10 +22,8 @@ type Engine struct {
 	refs  []ref
 	names map[string]ref // of commands and views; never looked at in Step
 
-	timers    timers
-	alarmSlot int // slots: channels, alarms, interlocks × 3, demands
-	lockSlot  int
-	takeSlot  int
+	timers timers
+	slots  slots
 
 	started  bool
 	unjudged bool      // the first step has not judged everything yet
@@ -136,23 +134,20 @@ func (e *Engine) fire(now tag.Stamp) {
 }
 
 func (e *Engine) due(slot int, t tag.Stamp) {
-	switch {
-	case slot < e.alarmSlot:
-		e.cur = refChannel | ref(slot)
-		e.mark(int(e.channels[slot].lock)) // judge sees that it is due
-	case slot < e.lockSlot:
-		e.cur = refAlarm | ref(slot-e.alarmSlot)
-		e.alarmDue(slot-e.alarmSlot, t)
-	case slot < e.takeSlot:
-		i := (slot - e.lockSlot) / lockTimers
-		e.cur = refInterlock | ref(i)
-		if (slot-e.lockSlot)%lockTimers == settleTimer {
+	kind, i, which := e.slots.owner(slot)
+	e.cur = kind | ref(i)
+	switch kind {
+	case refChannel:
+		e.mark(int(e.channels[i].lock)) // judge sees that it is due
+	case refAlarm:
+		e.alarmDue(i, t)
+	case refInterlock:
+		if which == settleTimer {
 			e.settle(i, t)
 		}
 		e.mark(i)
-	default:
-		e.cur = refDemand | ref(slot-e.takeSlot)
-		e.demand(slot - e.takeSlot)
+	case refDemand:
+		e.demand(i)
 	}
 }
 
@@ -316,7 +311,7 @@ func (e *Engine) broke(cause any, t tag.Stamp) {
 		a := &e.alarms[i]
 		if a.broken {
 			a.dead = true
-			e.timers.stop(e.alarmSlot + i)
+			e.timers.stop(e.alarmTimer(i, moveTimer))
 		}
 		a.broken = true
 	case refProof:
@@ -364,14 +359,3 @@ const maxNote = 500
 // Dropped returns the names of the rules that Restore brought and the set
 // does not have, sorted.
 func (e *Engine) Dropped() []string { return e.dropped }
-
-// lockTimer returns the slot of one of an interlock's timers.
-func (e *Engine) lockTimer(i, which int) int { return e.lockSlot + lockTimers*i + which }
-
-// The timers of an interlock.
-const (
-	settleTimer = iota // the start is over
-	delayTimer         // the vote stood for OnDelay
-	resetTimer         // the reset condition held for ResetFor
-	lockTimers
-)

@@ -28,12 +28,12 @@ func TestNewSaysEverything(t *testing.T) {
 		Interlocks: []Interlock{
 			{Name: "L", Priority: Low, DegradedPriority: 9, DegradedAtMost: -1},
 			{
-				Name: "M", M: 3, Bad: 3, OnDelay: -1, BadAfter: -1, ResetFor: -1, Channels: []Channel{{"x", c}, {"x", Condition{Op: 9}}},
+				Name: "M", M: 3, Bad: 3, OnDelay: -1, BadAfter: -1, ResetFor: -1, Channels: []Channel{{Name: "x", Cond: c}, {Name: "x", Cond: Condition{Op: 9}}},
 				ResetConds: []Condition{{Tag: 7}},
-				Demands:    []Demand{{"fan", -1}, {"fan", 0}, {"horn", 0}},
+				Demands:    []Demand{{Output: "fan", Delay: -1}, {Output: "fan"}, {Output: "horn"}},
 			},
-			{Name: "N", Priority: Low, M: 1, Channels: []Channel{{"", c}}, ResetConds: []Condition{{Tag: 2, Limit: math.NaN()}}},
-			{Name: "fan", Priority: Low, M: 1, Channels: []Channel{{"x", c}}},
+			{Name: "N", Priority: Low, M: 1, Channels: []Channel{{Cond: c}}, ResetConds: []Condition{{Tag: 2, Limit: math.NaN()}}},
+			{Name: "fan", Priority: Low, M: 1, Channels: []Channel{{Name: "x", Cond: c}}},
 		},
 	}
 	_, err := New(set)

@@ -181,7 +181,7 @@ func (e *Engine) badness(l *interlock, i int, noSeat bool, t tag.Stamp) {
 	if c.usable || !noSeat {
 		if c.bad {
 			c.bad, c.effective = false, false
-			e.timers.stop(i)
+			e.timers.stop(e.badSlot(i))
 		}
 		return
 	}
@@ -193,9 +193,9 @@ func (e *Engine) badness(l *interlock, i int, noSeat bool, t tag.Stamp) {
 	}
 	if at, due := passed(c.badSince.Mono, l.badAfter, t); due {
 		c.effective = true
-		e.timers.stop(i)
+		e.timers.stop(e.badSlot(i))
 	} else {
-		e.timers.set(i, at)
+		e.timers.set(e.badSlot(i), at)
 	}
 }
 

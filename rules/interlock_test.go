@@ -277,7 +277,7 @@ func TestInterlock(t *testing.T) {
 			10s ?L=armed => reset L#1@9s; release fan by L@9s
 			11s a=100 => tripped L#2 first=a votes=a; demand fan by L`},
 		"demands, each after its delay": {lockSet(1, 1, func(l *Interlock) {
-			l.Demands = []Demand{{"horn", 3 * s}, {"fan", 0}}
+			l.Demands = []Demand{{Output: "horn", Delay: 3 * s}, {Output: "fan", Delay: 0}}
 		}), `
 			0s a=100 ?fan=on,by-L ?horn=off => armed L; tripped L#1 first=a votes=a; demand fan by L
 			4s ?horn=on,by-L => demand horn by L@3s
@@ -361,7 +361,7 @@ func TestTripEvent(t *testing.T) {
 
 // What does not run any more wakes nobody.
 func TestNextOfInterlock(t *testing.T) {
-	r := newRig(t, lockSet(1, 1, func(l *Interlock) { l.OnDelay, l.ResetFor, l.Demands = 5*s, 7*s, []Demand{{"fan", 20 * s}} }))
+	r := newRig(t, lockSet(1, 1, func(l *Interlock) { l.OnDelay, l.ResetFor, l.Demands = 5*s, 7*s, []Demand{{Output: "fan", Delay: 20 * s}} }))
 	for _, c := range []struct {
 		line string
 		next time.Duration // 0 none
@@ -393,8 +393,8 @@ func TestNextOfInterlock(t *testing.T) {
 func TestDemandsAreOred(t *testing.T) {
 	set := lockSet(1, 1, nil)
 	k := lockSet(1, 1, nil).Interlocks[0]
-	k.Name, k.Channels = "K", []Channel{{"b", Condition{2, GE, 100}}}
-	k.Demands = []Demand{{"fan", 2 * s}}
+	k.Name, k.Channels = "K", []Channel{{Name: "b", Cond: Condition{2, GE, 100}}}
+	k.Demands = []Demand{{Output: "fan", Delay: 2 * s}}
 	set.Interlocks = append(set.Interlocks, k)
 	r := play(t, set, `
 		0s a=1 b=1 => armed L; armed K

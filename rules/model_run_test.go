@@ -45,7 +45,7 @@ func drawSet(t *rapid.T) Set {
 			ManualReset: rapid.Bool().Draw(t, "manual"), ResetFor: delay.Draw(t, "reset for"),
 		}
 		for k := range n {
-			l.Channels = append(l.Channels, Channel{fmt.Sprintf("c%d", k), cond(anyTag())})
+			l.Channels = append(l.Channels, Channel{Name: fmt.Sprintf("c%d", k), Cond: cond(anyTag())})
 		}
 		if rapid.Bool().Draw(t, "conds") {
 			for k := range n {
@@ -54,7 +54,7 @@ func drawSet(t *rapid.T) Set {
 		}
 		for o := range set.Outputs {
 			if rapid.Bool().Draw(t, "demand") {
-				l.Demands = append(l.Demands, Demand{set.Outputs[o].Name, delay.Draw(t, "take")})
+				l.Demands = append(l.Demands, Demand{Output: set.Outputs[o].Name, Delay: delay.Draw(t, "take")})
 			}
 		}
 		set.Interlocks = append(set.Interlocks, l)

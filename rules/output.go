@@ -37,7 +37,7 @@ func (e *Engine) take(i int, t tag.Stamp) {
 		if at, due := passed(l.tripped.Mono, e.demands[d].delay, t); due {
 			e.demand(d)
 		} else {
-			e.timers.set(e.takeSlot+d, at)
+			e.timers.set(e.demandTimer(d, takeTimer), at)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func (e *Engine) activate(d int) {
 func (e *Engine) leave(i int) {
 	l := &e.interlocks[i]
 	for d := l.demand; d < l.demand+l.demands; d++ {
-		e.timers.stop(e.takeSlot + d)
+		e.timers.stop(e.demandTimer(d, takeTimer))
 		m := &e.demands[d]
 		if !m.active {
 			continue

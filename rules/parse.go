@@ -8,36 +8,6 @@ import (
 	"davy/drivers/tag"
 )
 
-// What a snapshot says, checked as far as it can be without a set. Ages that
-// are absent are 0, delays that do not run are -1.
-type (
-	savedAlarm struct {
-		name        string
-		state       AlarmState
-		occurrence  uint64
-		age         int64
-		value       tag.Value
-		stood, left int64
-	}
-	savedLock struct {
-		name        string
-		tripped     bool
-		settled     bool
-		occurrence  uint64
-		firstOut    string
-		age         int64
-		votes       []Vote
-		demands     []string
-		stood, held int64
-		channels    []savedChannel
-	}
-	savedChannel struct {
-		name                        string
-		flags                       uint64
-		badAge, processAge, testAge int64
-	}
-)
-
 // maxOccurrence bounds what a snapshot may say, so that counting on cannot wrap.
 const maxOccurrence = 1 << 62
 
@@ -122,79 +92,5 @@ func (r *reader) value() tag.Value {
 	if !ok {
 		r.wrong("a value is none")
 	}
-	return v
-}
-
-func (r *reader) alarm() savedAlarm {
-	s := savedAlarm{stood: -1, left: -1}
-	s.name = r.text()
-	s.state = AlarmState(r.num(uint64(LatchedAcked)))
-	s.occurrence = r.num(maxOccurrence)
-	if s.state != Normal {
-		s.age, s.value = r.age(), r.value()
-		if s.occurrence == 0 {
-			r.wrong("alarm %q is raised and never was", s.name)
-		}
-	}
-	flags := r.num(alarmPending | alarmClearing)
-	if flags&alarmPending != 0 {
-		s.stood = r.age()
-	}
-	if flags&alarmClearing != 0 {
-		s.left = r.age()
-	}
-	return s
-}
-
-func (r *reader) lock() savedLock {
-	s := savedLock{stood: -1, held: -1}
-	s.name = r.text()
-	s.tripped = r.num(1) == 1
-	s.occurrence = r.num(maxOccurrence)
-	if s.tripped {
-		if s.occurrence == 0 {
-			r.wrong("interlock %q is tripped and never was", s.name)
-		}
-		s.firstOut, s.age = r.text(), r.age()
-		for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
-			s.votes = append(s.votes, r.vote())
-		}
-		for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
-			s.demands = append(s.demands, r.text())
-		}
-	}
-	flags := r.num(lockSettled | lockPending | lockHolding)
-	s.settled = flags&lockSettled != 0
-	if flags&lockPending != 0 {
-		s.stood = r.age()
-	}
-	if flags&lockHolding != 0 {
-		s.held = r.age()
-	}
-	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
-		c := savedChannel{name: r.text(), flags: r.num(2*channelSeat - 1)}
-		if c.flags&channelBad != 0 {
-			c.badAge = r.age()
-		}
-		if c.flags&channelProcess != 0 {
-			c.processAge = r.age()
-		}
-		if c.flags&channelTesting != 0 {
-			c.testAge = r.age()
-		}
-		s.channels = append(s.channels, c)
-	}
-	return s
-}
-
-func (r *reader) vote() Vote {
-	v := Vote{Channel: r.text(), Reason: VoteReason(r.num(uint64(VoteTest)))}
-	v.Last = r.num(1) == 1
-	v.Since = before(r.age())
-	v.Quality = tag.Quality(r.num(1<<32 - 1))
-	if !v.Quality.Valid() || v.Reason == 0 {
-		r.wrong("a vote is none")
-	}
-	v.Value = r.value()
 	return v
 }

@@ -91,11 +91,11 @@ func TestRestart(t *testing.T) {
 			5s restart:2s ?L=starting
 			6s a=500 ?L=starting
 			7s b=1 => armed L; tripped L#1 first=a votes=a; demand fan by L`},
-		"trip: the demand's delay goes on": {lockSet(1, 1, func(l *Interlock) { l.Demands = []Demand{{"fan", 0}, {"horn", 20 * s}} }), `
+		"trip: the demand's delay goes on": {lockSet(1, 1, func(l *Interlock) { l.Demands = []Demand{{Output: "fan", Delay: 0}, {Output: "horn", Delay: 20 * s}} }), `
 			0s a=100 => armed L; tripped L#1 first=a votes=a; demand fan by L
 			10s restart:5s ?horn=off
 			20s ?horn=on,by-L => demand horn by L`},
-		"trip: a delay that ended meanwhile": {lockSet(1, 1, func(l *Interlock) { l.Demands = []Demand{{"fan", 0}, {"horn", 20 * s}} }), `
+		"trip: a delay that ended meanwhile": {lockSet(1, 1, func(l *Interlock) { l.Demands = []Demand{{Output: "fan", Delay: 0}, {Output: "horn", Delay: 20 * s}} }), `
 			0s a=100 => armed L; tripped L#1 first=a votes=a; demand fan by L
 			60s restart:50s ?horn=on,by-L => demand horn by L`},
 		"vote: the on-delay goes on": {lockSet(1, 1, func(l *Interlock) { l.OnDelay = 20 * s }), `
@@ -195,7 +195,7 @@ func TestStartTripped(t *testing.T) {
 
 // After Restore, and before the first step, the owner can drive restored trips.
 func TestRestoredDemandsBeforeFirstStep(t *testing.T) {
-	set := lockSet(1, 1, func(l *Interlock) { l.Demands = []Demand{{"fan", 0}, {"horn", 20 * s}} })
+	set := lockSet(1, 1, func(l *Interlock) { l.Demands = []Demand{{Output: "fan", Delay: 0}, {Output: "horn", Delay: 20 * s}} })
 	r := play(t, set, `0s a=100 => armed L; tripped L#1 first=a votes=a; demand fan by L`)
 	b := r.e.Snapshot(nil, rigStamp(5*s))
 	for _, c := range []struct {

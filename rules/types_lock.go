@@ -1,0 +1,174 @@
+package rules
+
+import (
+	"time"
+
+	"davy/drivers/tag"
+)
+
+// BadPolicy says what a channel that is bad does to its vote.
+type BadPolicy uint8
+
+// The policies. The zero value trips. Until After has passed a bad channel is
+// still in the group but votes neither way, except with LastGood.
+const (
+	CountsAsTrip BadPolicy = iota // votes to trip, after After
+	LeftOut                       // leaves the vote, after After: of the rest, min(M, rest) trip
+	LastGood                      // its last usable value votes for After, then it counts as trip
+)
+
+// Channel is one cause of an interlock.
+type Channel struct {
+	Name   string // "nh3-1.gas"
+	Cond   Condition
+	Manual bool // a person's hand (a push button): it cannot be bypassed
+}
+
+// Demand is what a tripped interlock demands of an output, Delay after the trip.
+type Demand struct {
+	Output string
+	Delay  time.Duration
+	RunOn  time.Duration // it is held this long after the reset (a fan)
+}
+
+// Permit says who may do something for a time. AtMost 0: nobody.
+type Permit struct {
+	Roles     []string      // any of them; empty: every proved person
+	Second    []string      // a second proved person with any of them, from another session, within ConfirmWithin; empty: none is asked for
+	AtMost    time.Duration // longest
+	AlarmOnly bool          // at its end it stays and is an alarm; else it ends by itself
+}
+
+// ConfirmWithin is how long a bypass that one person asked for waits for the second.
+const ConfirmWithin = 10 * time.Minute
+
+// Interlock trips when M of its channels vote to trip.
+type Interlock struct {
+	Name     string
+	Text     Text
+	Priority Priority
+	M        int
+	Channels []Channel
+	OnDelay  time.Duration // the vote stands this long before the trip
+
+	Bad      BadPolicy
+	BadAfter time.Duration
+	// InTestCounts: a channel whose quality has the Test flag or the reason
+	// function check votes all the same. The default leaves it out, one
+	// channel of the group at a time: a second one counts as bad.
+	InTestCounts bool
+	// AllBadHolds: all channels bad do not trip (the default is to trip,
+	// whatever Bad says). All means: none is usable, and those that are not left
+	// out for a test or a bypass are bad. 1oo1 must write its policy.
+	AllBadHolds bool
+
+	DegradedPriority Priority      // alarm "<name>.degraded" while a channel is out; 0 none
+	DegradedAtMost   time.Duration // longer: alarm "<name>.degraded-overdue" of one priority more; 0 no limit
+
+	// Arm: the interlock trips only while it holds, and while it is not known
+	// whether it does. A trip that stands is not ended by it. ArmDue says when
+	// it is expected to: where ArmDue holds, and Arm does not, for ArmWithin,
+	// the alarm "<name>.not-armed" is raised.
+	Arm       Condition
+	ArmDue    Condition
+	ArmWithin time.Duration
+
+	Demands []Demand
+
+	// ManualReset: stays tripped until a person resets it (and the reset
+	// condition holds). Otherwise it resets itself when the condition holds.
+	ManualReset bool
+	// ResetConds: all usable channels must satisfy their ResetCond for ResetFor
+	// and none may be bad without policy LeftOut, before a reset is accepted.
+	// Where no condition was written it is the negation of Channel.Cond.
+	ResetConds []Condition // one per channel
+	ResetWhen  Condition   // must hold as well, for ResetFor
+	ResetFor   time.Duration
+
+	// Bypass takes one channel at a time out of the vote. Of the rest fewer trip,
+	// as if the bypassed one had voted: max(M-1, 1), so that 2 of 3 becomes 1 of
+	// 2 and 1 of 2 becomes 1 of 1. Of a single channel none is left: the function
+	// is out of service, and "all bad" does not mean it.
+	Bypass Permit
+}
+
+// Output is what the rules know of an output: its name, and how it is proved.
+type Output struct {
+	Name string
+	Text Text
+	// Proof: within Within of a change of the demand, the tag must satisfy
+	// Proof (when demanded protective) — else alarm "<name>.proof". A proof that
+	// is lost while demanded is given Within again. A reading that may not be
+	// judged proves nothing.
+	Proved bool
+	Proof  Condition
+	Within time.Duration
+	// Escalate names outputs that are demanded when the proof did not come, as
+	// long as this one is.
+	Escalate []string
+}
+
+// OutputState is what the rules want of an output.
+type OutputState struct {
+	Output     int // index into Set.Outputs
+	Protective bool
+	By         string // the interlock that demanded it first
+}
+
+// VoteReason says why a channel votes to trip.
+type VoteReason uint8
+
+// The reasons of a vote.
+const (
+	VoteProcess VoteReason = iota + 1
+	VoteBad
+	VoteTest
+)
+
+// Vote is one channel's vote at the time of a trip.
+type Vote struct {
+	Channel string
+	Reason  VoteReason
+	Since   tag.Stamp // when its condition became true (or it became bad)
+	Quality tag.Quality
+	Value   tag.Value
+	Last    bool // this vote completed the trip
+}
+
+// InterlockState of one interlock.
+type InterlockState uint8
+
+// The states of an interlock. The zero value is not armed: it has not looked yet.
+const (
+	Starting InterlockState = iota
+	Armed
+	Tripped
+	Unarmed // its arming condition does not hold
+)
+
+// InterlockView is what is shown of an interlock.
+type InterlockView struct {
+	Name       string
+	Text       Text
+	State      InterlockState
+	Degraded   bool
+	Occurrence uint64
+	FirstOut   string
+	Votes      []Vote // now, or at the trip while tripped
+	TrippedAt  tag.Stamp
+	ResetReady bool          // the reset condition holds
+	ResetIn    time.Duration // how long until it will, if values stay; 0 unknown or ready
+	Bypass     *BypassView   // nil: none
+	Test       bool          // it is drilled
+}
+
+// BypassView is what is shown of a bypass.
+type BypassView struct {
+	Channel string
+	Who     string
+	Second  string
+	Note    string
+	Waiting bool          // for the second person
+	Overdue bool          // its time is over and it stays
+	Left    time.Duration // until it ends, or until the second person is too late
+}
