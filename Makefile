@@ -31,7 +31,7 @@ ARCHS    ?= armv6 armv7 arm64 amd64
 ARMSCALE ?= 0.05
 
 .PHONY: help demo test check soak race fuzz fuzz-bug bench cross \
-	setup format fmt vet lint again scripts units arm stories campaign e2e kill demo-fault chroot
+	setup format fmt vet lint again scripts units arm stories mutants campaign e2e kill demo-fault chroot
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -41,7 +41,7 @@ demo: ## a bench plant, Davy and a receiver play a bad day (DEMO_SECONDS=30, DEM
 	@mkdir -p $(BIN) && $(GO) build -o $(BIN)/demo.$$$$ ./test/demo && mv $(BIN)/demo.$$$$ $(BIN)/demo && exec $(BIN)/demo
 
 test: ## everything that CI runs, on a bare Debian with Go; a skipped test is a failed test
-	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=1s UNDER=drivers" fuzz-bug e2e \
+	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=1s UNDER=drivers,rules" "fuzz-bug & mutants" e2e \
 		"kill & demo DEMO_SECONDS=30 & demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
 
 check: ## about a minute: format, vet, lint, units (with the house rules and the scripts), stories
@@ -49,7 +49,7 @@ check: ## about a minute: format, vet, lint, units (with the house rules and the
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
 	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" "campaign DAVY_TEST_SCALE=24" e2e \
-		"fuzz FUZZTIME=5m" fuzz-bug kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
+		"fuzz FUZZTIME=5m" fuzz-bug mutants kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
 	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m $(CONCURRENT)
@@ -118,6 +118,9 @@ campaign: $(GOTEST) ## an hour of two serial lines with late answers (DAVY_TEST_
 
 kill: $(GOTEST) ## decider, keeper, receiver and broker killed at seeded moments (KILL_SEED to repeat a run)
 	@$(GOTEST) -each -say kills= -- -timeout 60m ./test/crash/...
+
+mutants: ## ten defects put into the engine, one after another: the tests must catch each
+	@$(GO) run ./test/mutants
 
 demo-fault: ## a receiver that silently drops one event must make the demo fail
 	@.ci/demo-fault

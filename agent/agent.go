@@ -34,6 +34,7 @@ import (
 	"davy/agent/latch"
 	"davy/agent/operate"
 	"davy/agent/output"
+	"davy/agent/people"
 	"davy/agent/ring"
 	"davy/agent/supervise"
 	"davy/drivers"
@@ -77,6 +78,7 @@ type process struct {
 	handed  bool // the generation that begins takes over from one that just ended
 	current atomic.Pointer[generation]
 	reload  chan *Accepted // the plan that is to live from now on
+	gate    *people.Gate   // wrong PINs count on from plan to plan
 	next    *Accepted      // … taken from reload
 
 	// Of the generation before, for the one that takes over.
@@ -91,7 +93,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	p := &process{o: o, boot: clock.BootID(), started: clock.Now(), reload: make(chan *Accepted, 1)}
+	p := &process{o: o, boot: clock.BootID(), started: clock.Now(), reload: make(chan *Accepted, 1), gate: newGate()}
 	first, err := LoadAccepted(o.StateDir, o.Drivers)
 	if err != nil {
 		return err

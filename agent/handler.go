@@ -41,18 +41,15 @@ func (p *process) Do(ctx context.Context, c operate.Command) (*operate.Result, e
 	}
 	var err error
 	switch c.Do {
-	case operate.Ack, operate.Reset:
-		verb := rules.Ack
-		if c.Do == operate.Reset {
-			verb = rules.Reset
-		}
-		err = g.loop.Do(ctx, rules.Command{Verb: verb, Rule: c.Rule, Occurrence: c.Occurrence, Who: c.Who.Name, Proved: c.Who.Proved, Note: c.Note})
 	case operate.Arm, operate.Disarm:
 		err = g.loop.Arm(ctx, c.Do == operate.Arm, c.Who.Name, c.Who.Proved, c.Note)
 	case operate.Reload:
 		return p.swap(ctx, g, c)
 	default:
-		err = &operate.Error{Code: "operate.unknown-request"}
+		var said rules.Command
+		if said, err = c.Say(tagNamed(g.a.Plan)); err == nil {
+			err = g.loop.Do(ctx, said)
+		}
 	}
 	switch {
 	case errors.Is(err, control.ErrStopped): // between two plans: it was not done
@@ -82,6 +79,9 @@ func (p *process) swap(ctx context.Context, g *generation, c operate.Command) (*
 	if _, err := rules.New(next.Plan.Rules); err != nil {
 		return nil, errors.Join(err, accept.Revert(p.o.StateDir, g.a.Acceptance))
 	}
+	if err := mayApply(g, &c); err != nil {
+		return nil, p.refuseSwap(g, err)
+	}
 	v, err := g.view(ctx)
 	if err != nil {
 		return nil, err
@@ -110,16 +110,19 @@ func (p *process) swap(ctx context.Context, g *generation, c operate.Command) (*
 	return &operate.Result{}, nil
 }
 
-// Standing returns those of names that are tripped or in alarm in v.
+// Standing returns those of names of which v says that they are tripped, bypassed,
+// tested or in alarm, or that a person shelved them or took them out of service.
 func Standing(v *operate.View, names []string) []string {
 	var out []string
 	for i := range v.Interlocks {
-		if n := v.Interlocks[i].Name; v.Interlocks[i].State == operate.Tripped && slices.Contains(names, n) {
+		k := &v.Interlocks[i]
+		if n := k.Name; (k.State == operate.Tripped || k.Bypass != nil || k.Test) && slices.Contains(names, n) {
 			out = append(out, n)
 		}
 	}
 	for i := range v.Alarms {
-		if n := v.Alarms[i].Name; slices.Contains(names, n) {
+		a := &v.Alarms[i]
+		if n := a.Name; (a.Standing || a.State != operate.Normal && a.State != operate.Suppressed) && slices.Contains(names, n) {
 			out = append(out, n)
 		}
 	}
@@ -180,6 +183,12 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 	for i := range s.Interlocks {
 		v.Interlocks = append(v.Interlocks, operate.InterlockOf(&s.Interlocks[i]))
 	}
+	for i := range s.Devices {
+		v.Devices = append(v.Devices, operate.DeviceOf(&s.Devices[i]))
+	}
+	for i := range s.Forces {
+		v.Forces = append(v.Forces, operate.ForceOf(&s.Forces[i], names))
+	}
 	outs := g.out.View()
 	for i := range outs {
 		o := outputOf(&plan.Outputs[i], &outs[i])
@@ -200,6 +209,16 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 	}
 	v.Units(channelUnits(plan))
 	return v, nil
+}
+
+// tagNamed finds the tags of a plan by their names.
+func tagNamed(p *config.Plan) func(string) *config.Tag {
+	return func(name string) *config.Tag {
+		if i := slices.IndexFunc(p.Tags, func(t config.Tag) bool { return t.ID != 0 && string(t.Name) == name }); i >= 0 {
+			return &p.Tags[i]
+		}
+		return nil
+	}
 }
 
 // stateName returns what the site calls a value of an output.

@@ -1,5 +1,5 @@
 // Package firmware carries the data of firmware-configs in the binary: device
-// templates and whole plants ready to adapt.
+// templates, alarm profiles, and whole plants ready to adapt.
 //
 // It promises nothing of the data itself: agent/config reads and judges it
 // like any file, and a site's own file of the same name goes first. Nothing
@@ -11,14 +11,30 @@ package firmware
 import (
 	"embed"
 	"io/fs"
+	"strings"
 )
 
-//go:embed devices plants
+//go:embed devices plants profiles
 var files embed.FS
 
 // Devices holds the device templates, one file per model: davy/bench-nh3.yaml
 // is the template "davy/bench-nh3".
 var Devices = sub("devices")
+
+// Library is what a site may borrow from (agent/config.ReadSite): the device
+// templates, and the alarm profiles in profiles, one file per scheme:
+// profiles/gb50493.yaml.
+var Library fs.FS = library{}
+
+type library struct{}
+
+// Open implements fs.FS.
+func (library) Open(name string) (fs.File, error) {
+	if name == "profiles" || strings.HasPrefix(name, "profiles/") {
+		return files.Open(name)
+	}
+	return Devices.Open(name)
+}
 
 // Plants holds whole plants, one directory each: bench/site.yaml.
 var Plants = sub("plants")

@@ -13,10 +13,11 @@ type alarm struct {
 	pending    bool // the condition stands, the on-delay runs
 	broken     bool
 	dead       bool
+	late       bool        // judged at the end of the instant
 	quality    tag.Quality // as last judged
 	value      tag.Value
 	limit      float64
-	back       float64 // limit while raised: the deadband acts in the clearing direction only
+	back       float64 // limit while raised: that which raised it, and the deadband in the clearing direction
 	on, off    int64
 	since      int64 // while pending: Mono from which the condition stands
 	left       int64 // while clearing: what is left of the off-delay; else -1
@@ -33,6 +34,7 @@ type about struct {
 	occurrence uint64
 	raised     tag.Stamp
 	atRaise    tag.Value
+	life
 }
 
 func (a *alarm) raised() bool { return a.state == Unacked || a.state == Acked }
@@ -44,22 +46,31 @@ func (e *Engine) judgeAlarm(i int, r *tag.Reading, t tag.Stamp) {
 		return
 	}
 	a.value, a.quality = r.Value, r.Quality
-	raised := a.raised()
-	c := unknown
+	raised, c := a.raised(), a.condition()
 	switch {
-	case a.broken:
-	case a.notWatched:
-		c = truthOf(!usable(r))
-	case !usable(r):
-	case raised:
-		c = truthOf(a.op.holds(r.Value.Float(), a.back))
+	case c == no && !raised && !a.pending && a.credit < 0 || c == yes && raised && a.left < 0: // as before
+	case a.late:
+		e.postpone(i)
 	default:
-		c = truthOf(a.op.holds(r.Value.Float(), a.limit))
+		e.drive(i, c, t)
 	}
-	if c == no && !raised && !a.pending && a.credit < 0 || c == yes && raised && a.left < 0 {
-		return // as before
+}
+
+// condition says whether the condition of an alarm of the set holds, as it was last read.
+func (a *alarm) condition() truth {
+	usable := a.quality.Usable() && a.value.Kind() != tag.None
+	switch {
+	case a.broken || a.driven:
+		return unknown
+	case a.notWatched:
+		return truthOf(!usable)
+	case !usable:
+		return unknown
+	case a.raised():
+		v := a.value.Float()
+		return truthOf(a.op.holds(v, a.back) || a.op.holds(v, a.limit)) // the limit may have come nearer
 	}
-	e.drive(i, c, t)
+	return truthOf(a.op.holds(a.value.Float(), a.limit))
 }
 
 // drive moves the alarm by its condition. Unknown neither starts nor stops an
@@ -117,39 +128,58 @@ func (e *Engine) drive(i int, c truth, t tag.Stamp) {
 
 // alarmDue ends the delay that runs.
 func (e *Engine) alarmDue(i int, t tag.Stamp) {
-	if a := &e.alarms[i]; a.raised() {
+	switch a := &e.alarms[i]; {
+	case a.late:
+		if a.raised() {
+			a.left = 0
+		}
+		e.postpone(i)
+	case a.raised():
 		e.clear(i, t)
-	} else if a.pending {
+	case a.pending:
 		e.raise(i, t, "")
 	}
 }
 
 func (e *Engine) raise(i int, t tag.Stamp, note string) {
-	a, b := &e.alarms[i], &e.about[i]
+	a := &e.alarms[i]
 	e.timers.stop(e.alarmTimer(i, moveTimer))
 	a.state, a.pending, a.left, a.credit = Unacked, false, -1, -1
-	b.occurrence++
-	b.raised, b.atRaise = t, a.value
-	v := e.alarmEvent(i, AlarmRaised, t)
-	v.Note = note
-	e.emit(v)
+	e.takeLimit(i)
+	e.call(i, t, note)
+	e.stands(i)
 }
 
 func (e *Engine) clear(i int, t tag.Stamp) {
-	a := &e.alarms[i]
+	a, b := &e.alarms[i], &e.about[i]
 	e.timers.stop(e.alarmTimer(i, moveTimer))
+	e.timers.stop(e.alarmTimer(i, againTimer))
 	a.left = -1
+	v := e.alarmEvent(i, AlarmReturned, t)
+	v.Hidden = b.over()
+	called := v.Hidden == Normal
+	if called {
+		e.leaveGroup(i, t)
+	}
 	switch {
 	case a.latch && a.state == Unacked:
 		a.state = LatchedUnacked
 	case a.latch:
 		a.state = LatchedAcked
-	case a.state == Unacked:
+	case a.state == Unacked && called && !b.autoAck:
 		a.state = ReturnedUnacked
 	default:
 		a.state = Normal
 	}
-	e.emit(e.alarmEvent(i, AlarmReturned, t))
+	e.emit(v)
+	e.stands(i)
+}
+
+// stands lets the alarms under this one be judged, for it was raised or returned.
+func (e *Engine) stands(i int) {
+	for _, k := range e.about[i].below {
+		e.postpone(int(k))
+	}
 }
 
 // alarmEvent makes an event of an alarm; each is something that must survive.
@@ -158,6 +188,6 @@ func (e *Engine) alarmEvent(i int, k Kind, t tag.Stamp) Event {
 	e.durable = true
 	return Event{
 		Kind: k, At: t, Rule: b.name, Occurrence: b.occurrence, Priority: b.priority,
-		Tag: a.tag, Value: a.value, Quality: a.quality, Limit: a.limit,
+		Tag: a.tag, Value: a.value, Quality: a.quality, Limit: e.shownLimit(i),
 	}
 }

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"maps"
+
 	"davy/drivers/tag"
 )
 
@@ -9,14 +11,23 @@ import (
 // step brought comes with the next Step or accepted command.
 func (e *Engine) Do(in *Input, c Command, out *Outcome) error {
 	e.step(in)
+	if err := e.told(c, out); err != nil {
+		return err
+	}
+	e.finish(out)
+	return nil
+}
+
+// told carries a command out, between a step and finish.
+func (e *Engine) told(c Command, out *Outcome) error {
 	if err := e.do(c, e.now); err != nil {
 		e.kept = true
 		*out = Outcome{}
 		_, out.Next = e.timers.first()
 		return err
 	}
-	e.settleOutputs(e.now)
-	e.finish(out)
+	for !e.advance(&Input{}, e.now) { // what the command changed
+	}
 	return nil
 }
 
@@ -24,37 +35,38 @@ func (e *Engine) do(c Command, now tag.Stamp) error {
 	refused := func(code string) *RefusedError {
 		return &RefusedError{Code: code, Rule: c.Rule, Args: map[string]any{"rule": c.Rule}}
 	}
+	if len(c.Note) > MaxNote {
+		return refused("note-too-long")
+	}
 	f, known := e.names[c.Rule]
-	if !known || c.Verb != Ack && c.Verb != Reset {
-		return refused("unknown-rule")
-	}
 	i := f.index()
-	var occurrence uint64
-	if f.kind() == refAlarm {
-		occurrence = e.about[i].occurrence
-	} else {
-		occurrence = e.interlocks[i].occurrence
-	}
-	code := ""
+	code, args, mine := e.doPoint(&c, now)
 	switch {
-	case c.Verb == Ack && f.kind() != refAlarm:
-		code = "not-alarm"
-	case c.Occurrence == 0 || c.Occurrence != occurrence:
-		code = "wrong-occurrence"
-	case c.Verb == Ack:
-		code = e.ack(i, c, now)
+	case mine:
+	case c.Verb == Silence:
+		code = e.silence(&c, now)
+	case !known:
+		code = "unknown-rule"
+	case c.Verb.ofBypass() && f.kind() != refInterlock:
+		code = "not-interlock"
+	case c.Verb.ofBypass():
+		code, args = e.lockCommand(i, c, now)
 	case f.kind() == refAlarm:
-		code = e.unlatch(i, c, now)
+		code, args = e.doAlarm(i, &c, now)
+	case c.Verb == Ack || c.Verb == Shelve || c.Verb == Unshelve:
+		code = "not-alarm"
+	case c.Verb != Reset:
+		code = "unknown-rule"
+	case c.Occurrence == 0 || c.Occurrence != e.interlocks[i].occurrence:
+		code = "wrong-occurrence"
 	default:
-		code = e.resetTrip(i, c, now)
+		code, args = e.resetTrip(i, c, now)
 	}
 	if code == "" {
 		return nil
 	}
 	err := refused(code)
-	if code == "still-standing" && f.kind() != refAlarm {
-		err.Args["channels"] = e.standing(i)
-	}
+	maps.Copy(err.Args, args)
 	return err
 }
 

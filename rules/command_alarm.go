@@ -1,14 +1,100 @@
 package rules
 
 import (
+	"strings"
+
 	"davy/drivers/tag"
 )
 
-func (e *Engine) ack(i int, c Command, now tag.Stamp) (code string) {
-	a := &e.alarms[i]
+// MaxNote is the longest note of a command, in bytes.
+const MaxNote = 500
+
+// doAlarm carries out a command to an alarm. Ack, Reset and Shelve name the
+// occurrence that the person was shown; of an alarm that was never raised it is
+// 0, and then only Shelve speaks of something.
+func (e *Engine) doAlarm(i int, c *Command, now tag.Stamp) (code string, args map[string]any) {
+	b := &e.about[i]
+	switch c.Verb {
+	case Ack, Reset, Shelve:
+		switch {
+		case c.Occurrence != b.occurrence || c.Occurrence == 0 && c.Verb != Shelve:
+			return "wrong-occurrence", nil
+		case c.Verb == Shelve:
+			if code = e.mayShelve(i, c, now); code == "shelve-too-long" {
+				args = map[string]any{"most": short(b.atMost)}
+			}
+			return code, args
+		case !b.calls():
+			return "hidden", nil
+		case c.Verb == Ack:
+			return e.ack(i, c, now), nil
+		}
+		return e.unlatch(i, c, now), nil
+	case Unshelve:
+		if !b.shelved {
+			return "not-shelved", nil
+		}
+		e.unshelve(i, c, now)
+	case Remove, Restore:
+		return e.mayRemove(i, c, now), nil
+	default:
+		return "unknown-rule", nil
+	}
+	return "", nil
+}
+
+func (e *Engine) mayShelve(i int, c *Command, now tag.Stamp) (code string) {
+	switch b := &e.about[i]; {
+	case b.noShelve:
+		return "no-shelve"
+	case b.shelved:
+		return "already-shelved"
+	case !b.calls():
+		return "hidden"
+	case !c.noted():
+		return "needs-reason"
+	case c.For <= 0:
+		return "needs-time"
+	case int64(c.For) > b.atMost:
+		return "shelve-too-long"
+	}
+	e.shelve(i, c, now)
+	return ""
+}
+
+// mayRemove takes an alarm out of service, or returns it: also one that is out
+// with its device, so that nothing stays out of which nobody knows any more.
+func (e *Engine) mayRemove(i int, c *Command, now tag.Stamp) (code string) {
+	b := &e.about[i]
+	switch {
+	case !c.Proved:
+		return "needs-proved"
+	case !c.noted():
+		return "needs-reason"
+	case c.Verb == Restore && b.out == 0:
+		return "not-removed"
+	case c.Verb == Restore:
+		e.declareOut(i, 0, c, now)
+		return ""
+	case b.out&outOfItself != 0:
+		return "already-removed"
+	}
+	e.declareOut(i, b.out|outOfItself, c, now)
+	return ""
+}
+
+// noted says that the person wrote something.
+func (c *Command) noted() bool { return strings.TrimSpace(c.Note) != "" }
+
+func (e *Engine) ack(i int, c *Command, now tag.Stamp) (code string) {
+	a, b := &e.alarms[i], &e.about[i]
+	limit := e.shownLimit(i) // of what is acknowledged
 	switch a.state {
 	case Unacked:
 		a.state = Acked
+		if b.realarm > 0 {
+			e.timers.set(e.alarmTimer(i, againTimer), now.Mono+b.realarm)
+		}
 	case ReturnedUnacked:
 		a.state = Normal
 	case LatchedUnacked:
@@ -16,12 +102,14 @@ func (e *Engine) ack(i int, c Command, now tag.Stamp) (code string) {
 	default:
 		return "already-acked"
 	}
-	e.emit(c.on(e.alarmEvent(i, AlarmAcked, now)))
+	v := c.on(e.alarmEvent(i, AlarmAcked, now))
+	v.Limit = limit
+	e.emit(v)
 	return ""
 }
 
 // unlatch resets a latched alarm; it must have been acknowledged.
-func (e *Engine) unlatch(i int, c Command, now tag.Stamp) (code string) {
+func (e *Engine) unlatch(i int, c *Command, now tag.Stamp) (code string) {
 	a := &e.alarms[i]
 	switch a.state {
 	case Unacked, Acked:
@@ -29,8 +117,9 @@ func (e *Engine) unlatch(i int, c Command, now tag.Stamp) (code string) {
 	case LatchedUnacked:
 		return "not-acked"
 	case LatchedAcked:
+		v := c.on(e.alarmEvent(i, AlarmReset, now))
 		a.state = Normal
-		e.emit(c.on(e.alarmEvent(i, AlarmReset, now)))
+		e.emit(v)
 		return ""
 	}
 	return "not-tripped"

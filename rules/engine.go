@@ -12,10 +12,14 @@ type Engine struct {
 	alarms     []alarm // the set's, then the automatic ones
 	about      []about // of each alarm, what judging does not need
 	channels   []channel
+	guards     []guard // of the interlocks
 	interlocks []interlock
 	demands    []demand
 	outputs    []output
-	fault      int // the alarm "rules.broken"
+	groups     []group
+	whens      []when // of modes and of what suppresses
+	late       timers // of alarms: to judge at the end of the instant, in the order of their depth
+	fault      int    // the alarm "rules.broken"
 
 	// tag → what judges it, as index[id] .. index[id+1] in refs
 	index []uint32
@@ -24,6 +28,11 @@ type Engine struct {
 
 	timers timers
 	slots  slots
+
+	computer computer
+	points   points
+	traces   []trace  // of the tags that interlocks look at
+	records  []record // of each interlock
 
 	started  bool
 	unjudged bool      // the first step has not judged everything yet
@@ -55,6 +64,13 @@ const (
 	refProof
 	refInterlock
 	refDemand
+	refWhen
+	refPoint
+	refForce
+	refRecord
+	refTrace
+	refGuard
+	refComputed
 
 	refShift = 28
 	refMask  = 1<<refShift - 1
@@ -112,6 +128,7 @@ func (e *Engine) advance(in *Input, now tag.Stamp) (done bool) {
 	e.changed(in, now)
 	e.judgeDirty(now)
 	e.settleOutputs(now)
+	e.settleAlarms(now)
 	return true
 }
 
@@ -128,8 +145,10 @@ func (e *Engine) fire(now tag.Stamp) {
 			e.due(slot, t)
 			slot, at = e.timers.first()
 		}
+		e.compute(t)
 		e.judgeDirty(t)
 		e.settleOutputs(t)
+		e.settleAlarms(t)
 	}
 }
 
@@ -140,28 +159,53 @@ func (e *Engine) due(slot int, t tag.Stamp) {
 	case refChannel:
 		e.mark(int(e.channels[i].lock)) // judge sees that it is due
 	case refAlarm:
-		e.alarmDue(i, t)
+		switch which {
+		case moveTimer:
+			e.alarmDue(i, t)
+		case shelveTimer:
+			e.unshelve(i, nil, t)
+		case againTimer:
+			e.again(i, t)
+		}
+	case refWhen:
+		e.settleWhen(i, false)
 	case refInterlock:
 		if which == settleTimer {
 			e.settle(i, t)
 		}
 		e.mark(i)
 	case refDemand:
-		e.demand(i)
+		if which == runOnTimer {
+			e.mark(int(e.demands[i].lock)) // a trip at the same instant goes on with it
+		} else {
+			e.demand(i)
+		}
+	case refProof:
+		e.check(i)
+	case refPoint:
+		e.pointDue(i, which, t)
+	case refForce:
+		e.stopForce(i, Event{At: t})
+	case refRecord:
+		e.recorded(i, t)
+	case refComputed:
+		e.computer.set(i)
 	}
 }
 
 func (e *Engine) changed(in *Input, t tag.Stamp) {
 	for _, id := range in.Changed {
-		if int(id) >= len(e.index)-1 {
-			continue // no rule looks at it
+		if int(id) >= len(e.index)-1 || e.computer.takes(id) {
+			continue // no rule looks at it, or it is our own
 		}
 		r := reading(in, id)
+		e.computer.see(r, id)
 		for _, f := range e.refs[e.index[id]:e.index[id+1]] {
 			e.cur = f
 			e.judge(f, r, t)
 		}
 	}
+	e.compute(t)
 }
 
 func (e *Engine) judge(f ref, r *tag.Reading, t tag.Stamp) {
@@ -172,6 +216,12 @@ func (e *Engine) judge(f ref, r *tag.Reading, t tag.Stamp) {
 		e.judgeChannel(f.index(), r, t)
 	case refProof:
 		e.judgeProof(f.index(), r)
+	case refGuard:
+		e.judgeGuard(f.index(), r)
+	case refTrace:
+		e.traces[f.index()].see(r, t)
+	case refWhen:
+		e.judgeWhen(f.index(), r, t)
 	}
 }
 
@@ -198,11 +248,15 @@ func (e *Engine) start(now tag.Stamp) {
 	e.started = true
 	e.origin, e.settled = now.Mono, now.Mono+int64(e.set.Settle)
 	anchor := func(s *tag.Stamp) { s.Wall, s.Mono = s.Wall+now.Wall, s.Mono+now.Mono }
+	e.startPoints(anchor)
+	e.startRecords(anchor)
 	for i := range e.alarms {
 		if e.alarms[i].state != Normal {
 			anchor(&e.about[i].raised)
 		}
+		e.startLife(i, now)
 	}
+	e.startGroups(now)
 	for i := range e.channels {
 		c := &e.channels[i]
 		for _, s := range []*tag.Stamp{&c.since, &c.badSince, &c.testSince} {
@@ -211,13 +265,15 @@ func (e *Engine) start(now tag.Stamp) {
 	}
 	for i := range e.interlocks {
 		l := &e.interlocks[i]
-		if l.state == Tripped {
+		l.anchorBypass(now)
+		if l.state == Tripped || l.active(e) > 0 {
 			anchor(&l.tripped)
 			for k := range l.votes {
 				anchor(&l.votes[k].Since)
 			}
 		}
 	}
+	e.anchorOutputs(now)
 }
 
 // stood returns how long a restored condition has stood at mono: the time
@@ -246,18 +302,25 @@ func (e *Engine) first(in *Input, now tag.Stamp) {
 			e.emit(Event{Kind: InterlockTrippedAtStart, At: now, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority})
 			l.tripped, e.durable = now, true
 		}
+		e.cur = refInterlock | ref(i)
 		if l.state == Tripped {
-			e.cur = refInterlock | ref(i)
 			e.take(i, now)
+		} else {
+			e.runOn(i)
 		}
 	}
+	e.startComputed(in)
 	for id := 1; id < len(e.index)-1; id++ {
+		if e.computer.takes(tag.ID(id)) {
+			continue
+		}
 		r := reading(in, tag.ID(id))
 		for _, f := range e.refs[e.index[id]:e.index[id+1]] {
 			e.cur = f
 			e.judge(f, r, now)
 		}
 	}
+	e.compute(now)
 	for i := range e.interlocks {
 		e.mark(i)
 	}
@@ -270,6 +333,9 @@ func (e *Engine) first(in *Input, now tag.Stamp) {
 	}
 	e.cur = refAlarm | ref(e.fault)
 	e.drive(e.fault, truthOf(e.alarms[e.fault].broken), now)
+	e.firstPoints(now)
+	e.firstRecords(now)
+	e.firstOfAlarms(now)
 }
 
 func (e *Engine) begin() {
@@ -278,6 +344,8 @@ func (e *Engine) begin() {
 		return
 	}
 	e.events, e.states, e.moved, e.durable = e.events[:0], e.states[:0], e.moved[:0], false
+	e.points.overlays, e.points.laid = e.points.overlays[:0], 0
+	e.computer.made = e.computer.made[:0]
 }
 
 func (e *Engine) finish(out *Outcome) {
@@ -286,10 +354,18 @@ func (e *Engine) finish(out *Outcome) {
 		e.states = append(e.states, e.outputState(int(o)))
 	}
 	out.Events, out.Demands, out.Durable = e.events, e.states, e.durable
+	out.Overlays, out.Computed = e.points.overlays, e.computer.made
 	_, out.Next = e.timers.first()
 }
 
-func (e *Engine) emit(v Event) { e.events = append(e.events, v) }
+// emit says an event. It is the one place that knows whether it is one of a test.
+func (e *Engine) emit(v Event) {
+	v.Test = v.Test || e.ofTest(&v)
+	if v.Kind == InterlockTripped {
+		e.record(&v)
+	}
+	e.events = append(e.events, v)
+}
 
 // passed returns since+d and whether that is not after t.
 func passed(since, d int64, t tag.Stamp) (at int64, is bool) {
@@ -314,6 +390,10 @@ func (e *Engine) broke(cause any, t tag.Stamp) {
 			e.timers.stop(e.alarmTimer(i, moveTimer))
 		}
 		a.broken = true
+	case refWhen:
+		name = e.about[e.whens[i].alarm].name
+		e.whens[i].broken = true
+		e.settleWhen(i, false)
 	case refProof:
 		name = e.outputs[i].name
 		if p := &e.outputs[i]; !p.broken {
@@ -323,6 +403,9 @@ func (e *Engine) broke(cause any, t tag.Stamp) {
 	case refChannel:
 		lock = int(e.channels[i].lock)
 		e.channels[i].fail()
+	case refGuard:
+		lock = int(e.guards[i].lock)
+		e.guards[i].broken, e.guards[i].is = true, unknown
 	case refInterlock:
 		lock = i
 		e.interlocks[i].seat = -1
@@ -333,6 +416,9 @@ func (e *Engine) broke(cause any, t tag.Stamp) {
 		}
 	case refDemand:
 		lock = int(e.demands[i].lock)
+	case refComputed:
+		p := &e.computer.all[i]
+		name, p.broken = string(e.set.Tags[p.tag].Name), true
 	}
 	if lock >= 0 {
 		name = e.interlocks[lock].name

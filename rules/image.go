@@ -7,8 +7,9 @@ import (
 )
 
 // Image is the process image: the newest reading of every tag, and which of
-// them changed. It ages readings that outlive their time to live. It belongs
-// to one goroutine. After NewImage nothing allocates.
+// them changed. It ages readings that outlive their time to live, and shows
+// what persons laid over a tag (Overlay). It belongs to one goroutine. After
+// NewImage only Overlay allocates.
 //
 // Ageing is lazy: a reading that is refreshed keeps the deadline it had, and
 // only when that comes the true one takes its place. So a reading costs one look
@@ -18,8 +19,18 @@ type Image struct {
 	ttl      []int64
 	marked   []bool // in changed
 	changed  []tag.ID
-	taken    bool   // changed was handed out
-	expiry   timers // by tag; a key may be earlier than the reading's true expiry, never later
+	taken    bool    // changed was handed out
+	expiry   timers  // by tag; a key may be earlier than the reading's true expiry, never later
+	place    []int32 // by tag: index+1 in laid; 0: nothing lies over it
+	laid     []laid
+}
+
+// laid is a tag with an overlay, and what came from its source.
+type laid struct {
+	Overlay
+	raw    tag.Reading // as put and aged, without the overlay
+	before tag.Reading // where came: raw as it was when the changes were last taken
+	came   bool        // raw is newer than that
 }
 
 // NewImage returns an image of the set's tags in which nothing was read yet.
@@ -31,6 +42,7 @@ func NewImage(set Set) *Image {
 		marked:   make([]bool, n),
 		changed:  make([]tag.ID, 0, n),
 		expiry:   newTimers(n),
+		place:    make([]int32, n),
 	}
 	for i := range set.Tags {
 		m.readings[i].Tag = tag.ID(i)
@@ -41,21 +53,19 @@ func NewImage(set Set) *Image {
 
 // Put replaces the reading of r.Tag and reports whether it is a change: the
 // first reading, another value or another quality. A reading that says the
-// same again only keeps it fresh. A tag that the set does not have is a
-// programmer's error.
+// same again only keeps it fresh. What lies over the tag stays: Readings has
+// the reading as it counts and as it is to be recorded. A tag that the set does
+// not have is a programmer's error.
 func (m *Image) Put(r tag.Reading) (changed bool) {
-	if r.Tag == 0 || int(r.Tag) >= len(m.readings) {
-		panic(fmt.Sprintf("BUG: rules: reading of tag %d of %d", r.Tag, len(m.readings)))
-	}
+	m.check(r.Tag)
 	m.release()
-	p := &m.readings[r.Tag]
-	changed = p.Quality != r.Quality || p.Value != r.Value
-	*p = r
-	if changed {
-		m.mark(r.Tag)
+	at := r.Received.Mono
+	if k := m.place[r.Tag]; k > 0 {
+		r = m.laid[k-1].take(r)
 	}
+	changed = m.show(r)
 	if m.ttl[r.Tag] > 0 {
-		slot, at := int(r.Tag), r.Received.Mono+m.ttl[r.Tag]
+		slot, at := int(r.Tag), at+m.ttl[r.Tag]
 		if !m.expiry.runs(slot) || at < m.expiry.deadline[slot] {
 			m.expiry.set(slot, at)
 		}
@@ -63,10 +73,28 @@ func (m *Image) Put(r tag.Reading) (changed bool) {
 	return changed
 }
 
+func (m *Image) check(id tag.ID) {
+	if id == 0 || int(id) >= len(m.readings) {
+		panic(fmt.Sprintf("BUG: rules: reading of tag %d of %d", id, len(m.readings)))
+	}
+}
+
+// show puts a reading as it counts.
+func (m *Image) show(r tag.Reading) (changed bool) {
+	p := &m.readings[r.Tag]
+	changed = p.Quality != r.Quality || p.Value != r.Value
+	*p = r
+	if changed {
+		m.mark(r.Tag)
+	}
+	return changed
+}
+
 // Age makes every reading stale that has reached its time to live: BadStale,
 // with its value kept. A reading that is bad already keeps its reason, which
 // says more. It returns the Mono before which there will be no other, 0 if there
-// will be none: look again then.
+// will be none: look again then. Under an overlay the reading ages as well; a
+// forced value does not.
 func (m *Image) Age(now tag.Stamp) (next int64) {
 	for {
 		slot, at := m.expiry.first()
@@ -76,17 +104,25 @@ func (m *Image) Age(now tag.Stamp) (next int64) {
 		if at > now.Mono {
 			return at
 		}
-		p := &m.readings[slot]
-		if due := p.Received.Mono + m.ttl[slot]; due > at { // it was refreshed meanwhile
+		r := m.readings[slot]
+		k := m.place[slot]
+		if k > 0 {
+			r = m.laid[k-1].raw
+		}
+		if due := r.Received.Mono + m.ttl[slot]; due > at { // it was refreshed meanwhile
 			m.expiry.set(slot, due)
 			continue
 		}
 		m.expiry.stop(slot)
-		if !p.Quality.Bad() {
-			m.release()
-			p.Quality = tag.BadStale
-			m.mark(p.Tag)
+		if r.Quality.Bad() {
+			continue
 		}
+		m.release()
+		r.Quality = tag.BadStale
+		if k > 0 {
+			r = m.laid[k-1].take(r)
+		}
+		m.show(r)
 	}
 }
 
@@ -94,11 +130,14 @@ func (m *Image) Age(now tag.Stamp) (next int64) {
 func (m *Image) Readings() []tag.Reading { return m.readings }
 
 // TakeChanged returns the tags that changed since the last call, in the order
-// of their first change. The slice lives until the next Put or Age.
+// of their first change. The slice lives until the next Put, Age or Overlay.
 func (m *Image) TakeChanged() []tag.ID {
 	m.release()
 	for _, id := range m.changed {
 		m.marked[id] = false
+	}
+	for i := range m.laid {
+		m.laid[i].came = false
 	}
 	m.taken = true
 	return m.changed

@@ -22,6 +22,7 @@ type channel struct {
 	over      bool // the condition, by the last usable value
 	clear     bool // the reset condition, by the last usable value
 	broken    bool
+	manual    bool // it cannot be bypassed
 	process   bool // votes by its value
 	since     tag.Stamp
 	bad       bool
@@ -49,18 +50,27 @@ type interlock struct {
 	resetFor  int64
 	demand    int
 	demands   int
+	alarm     int // index of the alarm "<name>.tripped"
 	degraded  int // index of the alarm "<name>.degraded"; -1 none
 	overdue   int
+	arm       int // index in Engine.guards; -1 none
+	due       int
+	resetWhen int
+	notArmed  int // index of the alarm "<name>.not-armed"; -1 none
 
 	state      InterlockState
 	settling   bool // not every input was read yet, and Settle is not over
 	carried    bool // a hand-over says that it had settled
+	wasUnarmed bool // and that it was not armed then
 	atStart    bool // tripped because the latch file was lost
 	dirty      bool
 	broken     int
 	seat       int // the one channel that is left out because it is in test; -1 none
 	outs       int // channels that are out
 	standing   bool
+	blind      bool // no channel is usable, and one is bad
+	idle       bool // as things are it cannot trip
+	bypass     bypass
 	pending    bool // the vote stands, the on-delay runs
 	pendSince  int64
 	holding    bool // the reset condition holds
@@ -101,16 +111,23 @@ func (e *Engine) judgeChannel(i int, r *tag.Reading, t tag.Stamp) {
 // judgeInterlock brings an interlock to t. It may be called any number of
 // times at one instant.
 func (e *Engine) judgeInterlock(i int, t tag.Stamp) {
-	l := &e.interlocks[i]
-	if l.wrecked() {
+	if e.interlocks[i].wrecked() {
 		e.judgeWrecked(i, t)
-		return
+	} else {
+		e.judgeVotes(i, t)
 	}
+	e.endRunOn(i, t)
+}
+
+func (e *Engine) judgeVotes(i int, t tag.Stamp) {
+	l := &e.interlocks[i]
 	cs := e.channels[l.first : l.first+l.n]
-	if l.settling && !slices.ContainsFunc(cs, func(c channel) bool { return !c.read }) {
+	if l.settling && e.allRead(l, cs) {
 		e.settle(i, t)
 	}
+	e.judgeBypass(i, t)
 	l.takeSeat(cs)
+	by := l.bypassed()
 
 	var usable, bad, effective, process int
 	for k := range cs {
@@ -121,6 +138,9 @@ func (e *Engine) judgeInterlock(i int, t tag.Stamp) {
 			c.since = t
 		}
 		c.process = p
+		if k == by {
+			continue
+		}
 		usable += count(c.usable)
 		bad += count(c.bad)
 		effective += count(c.effective)
@@ -128,22 +148,31 @@ func (e *Engine) judgeInterlock(i int, t tag.Stamp) {
 	}
 	if !l.settling {
 		e.degrade(i, cs, t)
+		e.watchArming(l, t)
 	}
 
 	// Of the channels that are in the vote, min(M, rest) trip.
-	rest, votes := l.n-count(l.seat >= 0), process
-	blind := usable == 0 && bad > 0
+	m, rest, votes := l.m, l.n-count(l.seat >= 0), process
+	if by >= 0 {
+		m, rest = max(m-1, 1), rest-1
+	}
+	l.blind = usable == 0 && bad > 0
 	switch {
 	case l.bad == LeftOut:
 		rest -= effective
-	case blind && l.holdsAll:
+	case l.blind && l.holdsAll:
 	default:
 		votes += effective
 	}
-	need := min(l.m, rest)
-	l.standing = need > 0 && votes >= need || blind && effective == bad && !l.holdsAll
+	need := min(m, rest)
+	all := l.blind && effective == bad
+	l.standing = need > 0 && votes >= need || all && !l.holdsAll
+	l.idle = !l.standing && (need == 0 || all)
 	if l.settling {
 		return
+	}
+	if l.state == Armed || l.state == Unarmed {
+		e.arming(i, t)
 	}
 	if l.state == Armed {
 		e.delay(i, t)
@@ -161,8 +190,13 @@ func count(b bool) int {
 }
 
 // takeSeat decides which channel in test is left out: the one that has the
-// seat keeps it, else the one that has been in test longest gets it.
+// seat keeps it, else the one that has been in test longest gets it. A bypass
+// leaves no seat.
 func (l *interlock) takeSeat(cs []channel) {
+	if l.bypass.counts() {
+		l.seat = -1
+		return
+	}
 	if l.seat >= 0 && cs[l.seat].testing {
 		return
 	}
@@ -202,17 +236,20 @@ func (e *Engine) badness(l *interlock, i int, noSeat bool, t tag.Stamp) {
 // degrade says which channels are out of the vote or counted by policy.
 func (e *Engine) degrade(i int, cs []channel, t tag.Stamp) {
 	l := &e.interlocks[i]
-	was := l.outs
+	was, by := l.outs, l.bypassed()
 	l.outs = 0
 	for k := range cs {
 		c := &cs[k]
 		// Once out it is so until it is back: also bad behind a test, or behind a restart.
-		out := l.seat == k || c.effective || c.bad && (c.out || l.bad == LastGood)
+		out := l.seat == k || k == by || c.effective || c.bad && (c.out || l.bad == LastGood)
 		l.outs += count(out)
 		if out && !c.out {
 			v := Vote{Channel: c.name, Reason: VoteBad, Since: c.badSince, Quality: c.quality, Value: c.value}
-			if l.seat == k {
+			switch k {
+			case l.seat:
 				v.Reason, v.Since = VoteTest, c.testSince
+			case by:
+				v.Reason, v.Since = VoteBypassed, t
 			}
 			e.emit(Event{
 				Kind: InterlockDegraded, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority,
@@ -244,9 +281,13 @@ func (e *Engine) settle(i int, t tag.Stamp) {
 	if l.state != Starting {
 		return // a restored trip stands
 	}
+	k := InterlockArmed
 	l.state = Armed
-	if !l.carried {
-		e.emit(Event{Kind: InterlockArmed, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority})
+	if e.unarmed(l) {
+		l.state, l.credit, k = Unarmed, -1, InterlockUnarmed
+	}
+	if !l.carried || l.wasUnarmed != (l.state == Unarmed) {
+		e.emit(e.lockEvent(i, k, t))
 	}
 }
 
@@ -277,7 +318,11 @@ func (e *Engine) trip(i int, t tag.Stamp) {
 	l.occurrence++
 	l.tripped = t
 	l.votes = e.votes(i)
-	v := Event{Kind: InterlockTripped, At: t, Rule: l.name, Occurrence: l.occurrence, Priority: l.priority, Votes: l.votes}
+	v := e.lockEvent(i, InterlockTripped, t)
+	v.Votes = l.votes
+	if l.bypass.counts() {
+		v.Channel = l.bypass.name
+	}
 	if c := e.firstOut(i); c != nil {
 		l.firstOut, v.FirstOut = c.name, c.name
 		v.Tag, v.Value, v.Quality, v.Limit = c.tag, c.value, c.quality, c.limit
@@ -295,18 +340,19 @@ func (e *Engine) votes(i int) []Vote {
 	}
 	l := &e.interlocks[i]
 	cs := e.channels[l.first : l.first+l.n]
-	blind := !slices.ContainsFunc(cs, func(c channel) bool { return c.usable })
 	var all []begun
 	for k := range cs {
 		c := &cs[k]
 		v := begun{Vote{Channel: c.name, Quality: c.quality, Value: c.value}, 0}
 		switch {
+		case k == l.bypassed():
+			continue
 		case c.process:
 			v.Reason, v.Since, v.at = VoteProcess, c.since, c.since.Mono
 			if inTest(c.quality) {
 				v.Reason = VoteTest
 			}
-		case c.effective && !(blind && l.holdsAll) && (l.bad != LeftOut || blind):
+		case c.effective && !(l.blind && l.holdsAll) && (l.bad != LeftOut || l.blind):
 			v.Reason, v.Since, v.at = VoteBad, c.badSince, c.badSince.Mono+l.badAfter
 		default:
 			continue
@@ -336,7 +382,7 @@ func (e *Engine) firstOut(i int) (first *channel) {
 	l := &e.interlocks[i]
 	for k := range l.n {
 		c := &e.channels[l.first+k]
-		if c.process && (first == nil || c.since.Mono < first.since.Mono) {
+		if k != l.bypassed() && c.process && (first == nil || c.since.Mono < first.since.Mono) {
 			first = c
 		}
 	}
@@ -345,61 +391,25 @@ func (e *Engine) firstOut(i int) (first *channel) {
 	}
 	for k := range l.n {
 		c := &e.channels[l.first+k]
-		if c.effective && (first == nil || c.badSince.Mono < first.badSince.Mono) {
+		if k != l.bypassed() && c.effective && (first == nil || c.badSince.Mono < first.badSince.Mono) {
 			first = c
 		}
 	}
 	return first
 }
 
-// release sees whether a tripped interlock may be reset: every channel that is
-// in the vote satisfies its reset condition, and has for ResetFor.
-func (e *Engine) release(i int, cs []channel, usable int, t tag.Stamp) {
-	l := &e.interlocks[i]
-	hold := !l.standing && usable > 0
-	for k := range cs {
-		c := &cs[k]
-		hold = hold && (c.usable && c.clear || c.bad && l.bad == LeftOut || l.seat == k)
-	}
-	slot := e.lockTimer(i, resetTimer)
-	if !hold {
-		l.holding, l.ready, l.holdCredit = false, false, -1
-		e.timers.stop(slot)
-		return
-	}
-	if !l.holding {
-		l.holding, l.holdSince = true, t.Mono-max(l.holdCredit, 0)
-		l.holdCredit = -1
-	}
-	if at, due := passed(l.holdSince, l.resetFor, t); !due {
-		e.timers.set(slot, at)
-		return
-	}
-	l.ready = true
-	if !l.manual {
-		e.reset(i, Event{At: t})
-	}
-}
-
-// reset ends a trip; v says when, and who did it.
-func (e *Engine) reset(i int, v Event) {
-	l := &e.interlocks[i]
-	v.Kind, v.Rule, v.Occurrence, v.Priority = InterlockReset, l.name, l.occurrence, l.priority
-	l.state, l.firstOut, l.votes = Armed, "", nil
-	l.holding, l.ready = false, false
-	e.timers.stop(e.lockTimer(i, resetTimer))
-	e.emit(v)
-	e.durable = true
-	e.leave(i)
-}
-
 // wrecked says that an interlock panicked even with all its channels bad.
 func (l *interlock) wrecked() bool { return l.broken > 1 }
 
-// judgeWrecked trips unless all-bad holds, without looking at anything else.
+// judgeWrecked trips unless all-bad holds or it is not armed, without looking
+// at anything else.
 func (e *Engine) judgeWrecked(i int, t tag.Stamp) {
 	l := &e.interlocks[i]
-	if l.broken > 2 || l.state == Tripped || l.holdsAll {
+	if l.broken > 2 {
+		return
+	}
+	e.judgeBypass(i, t)
+	if l.state == Tripped || l.holdsAll || e.unarmed(l) {
 		return
 	}
 	l.state, l.settling = Tripped, false

@@ -170,19 +170,19 @@ func TestInterlock(t *testing.T) {
 			26s reset:L!still-standing`},
 		"left out: all bad holds": {lockSet(2, 3, bad(LeftOut, holds)), `
 			0s a=bad b=bad c=bad => armed L
-			60s ?L=armed,degraded => degraded L a!bad@10s; degraded L b!bad@10s; degraded L c!bad@10s
+			60s ?L=armed,out,degraded => degraded L a!bad@10s; degraded L b!bad@10s; degraded L c!bad@10s
 			61s a=100 => tripped L#1 first=a votes=a; demand fan by L
 			62s a=bad reset:L!reset-not-met
 			63s b=1 ?L=tripped,degraded,ready reset:L => reset L#1; release fan by L`},
 		"counts as trip: all bad holds": {lockSet(2, 3, bad(CountsAsTrip, holds)), `
 			0s a=1 b=1 c=1 => armed L
 			1s a=bad b=bad c=bad
-			60s ?L=armed,degraded => degraded L a!bad@11s; degraded L b!bad@11s; degraded L c!bad@11s
+			60s ?L=armed,out,degraded => degraded L a!bad@11s; degraded L b!bad@11s; degraded L c!bad@11s
 			61s a=1 => tripped L#1 first=b votes=b!bad,c!bad; demand fan by L`},
 		"1oo1: bad holds": {lockSet(1, 1, bad(CountsAsTrip, holds)), `
 			0s a=1 => armed L
 			1s a=bad
-			60s ?L=armed,degraded => degraded L a!bad@11s
+			60s ?L=armed,out,degraded => degraded L a!bad@11s
 			61s a=100 => restored L; tripped L#1 first=a votes=a; demand fan by L`},
 
 		"last good: votes by its last value, then counts": {lockSet(2, 3, bad(LastGood)), `
@@ -205,7 +205,7 @@ func TestInterlock(t *testing.T) {
 		"last good: all bad holds": {lockSet(1, 2, bad(LastGood, holds)), `
 			0s a=1 b=1 => armed L
 			1s a=bad b=bad => degraded L a!bad; degraded L b!bad
-			60s ?L=armed,degraded`},
+			60s ?L=armed,out,degraded`},
 
 		"in test is left out, one at a time": {lockSet(2, 3, bad(CountsAsTrip)), `
 			0s a=1 b=1 c=1 => armed L
@@ -226,7 +226,7 @@ func TestInterlock(t *testing.T) {
 		"in test: 1oo1 does not trip, and is degraded": {lockSet(1, 1, bad(CountsAsTrip)), `
 			0s a=1 => armed L
 			1s a=test:500 => degraded L a!test
-			60s ?L=armed,degraded
+			60s ?L=armed,out,degraded
 			61s a=500 => restored L; tripped L#1 first=a votes=a; demand fan by L`},
 		"in test: the others all bad is all bad": {lockSet(2, 2, bad(LeftOut)), `
 			0s a=test:1 b=1 => armed L; degraded L a!test
@@ -251,10 +251,10 @@ func TestInterlock(t *testing.T) {
 			1s reset:L!still-standing
 			2s a=50 reset:L!reset-not-met
 			3s a=24
-			62s ?L=tripped,in1s reset:L!reset-not-met
+			62s ?L=tripped,in1s reset:L!reset-not-yet
 			62500ms b=25 ?L=tripped reset:L!reset-not-met
 			63s b=20
-			122s ?L=tripped,in1s reset:L!reset-not-met
+			122s ?L=tripped,in1s reset:L!reset-not-yet
 			123s ?L=tripped,ready
 			124s a=25 ?L=tripped reset:L!reset-not-met
 			125s a=24 ?L=tripped,in1m0s
@@ -361,7 +361,9 @@ func TestTripEvent(t *testing.T) {
 
 // What does not run any more wakes nobody.
 func TestNextOfInterlock(t *testing.T) {
-	r := newRig(t, lockSet(1, 1, func(l *Interlock) { l.OnDelay, l.ResetFor, l.Demands = 5*s, 7*s, []Demand{{Output: "fan", Delay: 20 * s}} }))
+	r := newRig(t, lockSet(1, 1, func(l *Interlock) {
+		l.OnDelay, l.ResetFor, l.Demands = 5*s, 7*s, []Demand{{Output: "fan", Delay: 20 * s}}
+	}))
 	for _, c := range []struct {
 		line string
 		next time.Duration // 0 none
@@ -376,7 +378,8 @@ func TestNextOfInterlock(t *testing.T) {
 		{`11s a=1`, 18 * s},
 		{`12s a=100`, 30 * s},
 		{`13s a=1`, 20 * s},
-		{`20s => reset L#1`, 0},
+		{`20s => reset L#1`, 70 * s}, // the record of the trip
+		{`70s`, 0},
 	} {
 		r.play(c.line)
 		want := rigStamp(c.next).Mono
@@ -418,7 +421,7 @@ func TestProof(t *testing.T) {
 		# demanded and proved in time
 		0s a=1 f=0 => armed L
 		1s a=100 => tripped L#1 first=a votes=a; demand fan by L
-		10s f=1
+		10s f=1 => proved fan 9s
 		# lost while demanded
 		20s f=0
 		25s f=1
@@ -441,7 +444,7 @@ func TestProof(t *testing.T) {
 	if v.Priority != High || v.Tag != 4 || v.Limit != 1 || v.Value.Float() != 0 || !v.Quality.Good() {
 		t.Errorf("%+v", v)
 	}
-	if a := r.e.Alarms(nil, rigStamp(0)); len(a) != 1 || a[0].Of != "proof" {
+	if a := r.e.Alarms(nil, rigStamp(0)); len(a) != 2 || a[0].Of != "tripped" || a[1].Of != "proof" {
 		t.Errorf("%+v", a)
 	}
 }

@@ -36,6 +36,9 @@ func drawSet(t *rapid.T) Set {
 		set.Alarms = append(set.Alarms, a)
 	}
 	set.Outputs = []Output{{Name: "o1", Proved: true, Proof: cond(anyTag()), Within: delay.Draw(t, "within")}, {Name: "o2"}}
+	if rapid.Bool().Draw(t, "escalate") {
+		set.Outputs[0].Escalate = []string{"o2"}
+	}
 	for i := range rapid.IntRange(0, 2).Draw(t, "interlocks") {
 		n := rapid.IntRange(1, 3).Draw(t, "n")
 		l := Interlock{
@@ -57,19 +60,27 @@ func drawSet(t *rapid.T) Set {
 				l.Demands = append(l.Demands, Demand{Output: set.Outputs[o].Name, Delay: delay.Draw(t, "take")})
 			}
 		}
+		drawLock(t, &l, cond, delay)
 		set.Interlocks = append(set.Interlocks, l)
 	}
 	return set
 }
 
 func newModel(set Set) *model {
-	m := &model{set: set, auto: map[string]*modelAlarm{}, outputs: make([]bool, len(set.Outputs))}
+	m := &model{set: set, auto: map[string]*modelAlarm{}, outputs: make([]bool, len(set.Outputs)), proofs: make([]modelProof, len(set.Outputs))}
 	auto := func(name string, on time.Duration) { m.auto[name] = &modelAlarm{Alarm: Alarm{Name: name, OnDelay: on}} }
 	for _, a := range set.Alarms {
 		m.alarms = append(m.alarms, modelAlarm{Alarm: a})
 	}
 	for _, l := range set.Interlocks {
-		m.locks = append(m.locks, modelLock{Interlock: l, ch: make([]modelChannel, len(l.Channels)), seat: -1, demanded: make([]bool, len(l.Demands))})
+		m.locks = append(m.locks, modelLock{Interlock: l, ch: make([]modelChannel, len(l.Channels)), seat: -1, demanded: make([]bool, len(l.Demands)), since: make([]int, len(l.Demands))})
+		auto(l.Name+".tripped", 0)
+		if l.ArmDue.Tag != 0 {
+			auto(l.Name+".not-armed", l.ArmWithin)
+		}
+		if l.Bypass.AlarmOnly {
+			auto(l.Name+".bypass-overdue", 0)
+		}
 		if l.DegradedPriority > 0 {
 			auto(l.Name+".degraded", 0)
 		}
@@ -157,6 +168,13 @@ func TestAgainstModel(t *testing.T) {
 				}
 				if rapid.IntRange(0, 5).Draw(t, "wrong") == 0 {
 					c.Occurrence++
+				}
+				if len(set.Interlocks) > 0 && rapid.Bool().Draw(t, "bypass") {
+					c = drawBypass(t, &set)
+					c.For = 5 * s * time.Duration(rapid.IntRange(1, 3).Draw(t, "for"))
+					if c.Verb == Confirm {
+						c.For = 0
+					}
 				}
 				if c.Rule != Fault {
 					code := ""

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -14,11 +13,13 @@ import (
 type model struct {
 	set     Set
 	start   int
+	now     int
 	image   []tag.Reading
 	alarms  []modelAlarm // the set's
 	auto    map[string]*modelAlarm
 	locks   []modelLock
 	outputs []bool
+	proofs  []modelProof
 	events  []string
 }
 
@@ -32,20 +33,6 @@ type modelAlarm struct {
 	left     int
 	wasClear bool
 	last     int
-}
-
-type modelLock struct {
-	Interlock
-	state             InterlockState
-	settled, degraded bool
-	ch                []modelChannel
-	seat              int
-	standing, ready   bool
-	votes, resets     span
-	occ, tripped      int
-	firstOut          string
-	frozen            string
-	demanded          []bool
 }
 
 // span is how long something has been so.
@@ -126,6 +113,7 @@ func (m *model) alarm(a *modelAlarm, c truth, floor bool, t int) {
 
 // instant looks at everything at t.
 func (m *model) instant(t int) {
+	m.now = t
 	settled := t-m.start >= int(m.set.Settle/time.Second)
 	for i := range m.alarms {
 		a := &m.alarms[i]
@@ -148,173 +136,18 @@ func (m *model) instant(t int) {
 		}
 	}
 	for i := range m.locks {
-		m.lock(&m.locks[i], settled, t)
+		l := &m.locks[i]
+		if l.record.lasted(RecordAround, t) {
+			l.record.is = false
+			m.say(t, "recorded %s#%d", l.Name, l.occ)
+		}
+		m.lock(l, settled, t)
 	}
 	for o := range m.outputs {
-		on := false
-		for i := range m.locks {
-			for k, d := range m.locks[i].Demands {
-				on = on || d.Output == m.set.Outputs[o].Name && m.locks[i].demanded[k]
-			}
-		}
-		if on != m.outputs[o] {
-			m.outputs[o] = on
-			m.say(t, "output %s %v", m.set.Outputs[o].Name, on)
-		}
-		if p := m.set.Outputs[o]; p.Proved {
-			proof := usable(&m.image[p.Proof.Tag]) && m.holds(p.Proof, 0)
-			m.alarm(m.auto[p.Name+".proof"], truthOf(on && !proof), false, t)
-		}
+		m.output(o, t)
 	}
 }
 
-func (m *model) lock(l *modelLock, settled bool, t int) {
-	allRead := true
-	for k := range l.ch {
-		c, r := &l.ch[k], &m.image[l.Channels[k].Cond.Tag]
-		c.read = c.read || r.Quality != tag.BadNeverRead
-		allRead = allRead && c.read
-		c.test.set(inTest(r.Quality) && !l.InTestCounts, t)
-		c.usable = !c.test.is && usable(r)
-		if l.InTestCounts && r.Quality.Reason() == tag.FunctionCheck {
-			c.usable = r.Value.Kind() != tag.None
-		}
-		if c.usable {
-			c.over, c.clear = m.holds(l.Channels[k].Cond, 0), !m.holds(l.Channels[k].Cond, 0)
-			if l.ResetConds != nil {
-				c.clear = m.holds(l.ResetConds[k], 0)
-			}
-		}
-	}
-	if !l.settled && (allRead || settled) {
-		l.settled = true
-		if l.state == Starting {
-			l.state = Armed
-			m.say(t, "armed %s", l.Name)
-		}
-	}
-	if l.seat >= 0 && !l.ch[l.seat].test.is {
-		l.seat = -1
-	}
-	for k := range l.ch {
-		if l.ch[k].test.is && l.seat < 0 {
-			l.seat = k
-			for j := range l.ch {
-				if l.ch[j].test.is && l.ch[j].test.from < l.ch[l.seat].test.from {
-					l.seat = j
-				}
-			}
-		}
-	}
-	inVote, votes, live, bad, policy := 0, 0, 0, 0, 0
-	outs := 0
-	for k := range l.ch {
-		c := &l.ch[k]
-		c.bad.set(!c.usable && l.seat != k, t)
-		c.policy = c.bad.lasted(l.BadAfter, t)
-		c.process.set(c.over && (c.usable || c.bad.is && !c.policy && l.Bad == LastGood), t)
-		live += count(c.usable)
-		bad += count(c.bad.is)
-		policy += count(c.policy)
-		if l.seat != k && !(c.policy && l.Bad == LeftOut) {
-			inVote++
-		}
-		out := l.settled && (l.seat == k || c.policy || c.bad.is && (c.out || l.Bad == LastGood))
-		if out && !c.out {
-			m.say(t, "degraded %s %s", l.Name, l.Channels[k].Name)
-		}
-		c.out = out
-		outs += count(out)
-	}
-	if l.degraded && outs == 0 {
-		m.say(t, "restored %s", l.Name)
-	}
-	l.degraded = outs > 0
-	if l.settled {
-		for _, a := range []string{".degraded", ".degraded-overdue"} {
-			if m.auto[l.Name+a] != nil {
-				m.alarm(m.auto[l.Name+a], truthOf(outs > 0), false, t)
-			}
-		}
-	}
-	allBad := live == 0 && bad > 0
-	for k := range l.ch {
-		c := &l.ch[k]
-		votes += count(c.process.is || c.policy && l.Bad != LeftOut && !(allBad && l.AllBadHolds))
-	}
-	l.standing = inVote > 0 && votes >= min(l.M, inVote) || allBad && policy == bad && !l.AllBadHolds
-	if !l.settled {
-		return
-	}
-	l.votes.set(l.standing && l.state == Armed, t)
-	if l.votes.lasted(l.OnDelay, t) {
-		l.votes.is = false
-		m.trip(l, allBad, t)
-	}
-	hold := l.state == Tripped && !l.standing && live > 0
-	for k := range l.ch {
-		c := &l.ch[k]
-		hold = hold && (c.usable && c.clear || c.bad.is && l.Bad == LeftOut || l.seat == k)
-	}
-	l.resets.set(hold, t)
-	l.ready = l.resets.lasted(l.ResetFor, t)
-	if l.ready && !l.ManualReset {
-		m.reset(l, t)
-	}
-	for k, d := range l.Demands {
-		l.demanded[k] = l.state == Tripped && t-l.tripped >= int(d.Delay/time.Second)
-	}
-}
-
-func (m *model) trip(l *modelLock, allBad bool, t int) {
-	l.state, l.tripped = Tripped, t
-	l.occ++
-	l.firstOut, l.frozen = "", ""
-	best := 1 << 30
-	for k := range l.ch {
-		if c := &l.ch[k]; c.process.is && c.process.from < best {
-			best, l.firstOut = c.process.from, l.Channels[k].Name
-		}
-	}
-	for k := range l.ch {
-		if c := &l.ch[k]; c.policy && c.bad.from < best && !slices.ContainsFunc(l.ch, func(c modelChannel) bool { return c.process.is }) {
-			best, l.firstOut = c.bad.from, l.Channels[k].Name
-		}
-	}
-	type vote struct {
-		from int
-		s    string
-	}
-	var all []vote
-	for k := range l.ch {
-		c := &l.ch[k]
-		name := l.Channels[k].Name
-		switch {
-		case c.process.is && inTest(m.image[l.Channels[k].Cond.Tag].Quality):
-			all = append(all, vote{c.process.from, name + "!test"})
-		case c.process.is:
-			all = append(all, vote{c.process.from, name})
-		case c.policy && (l.Bad != LeftOut || allBad) && !(allBad && l.AllBadHolds):
-			all = append(all, vote{c.bad.from + int(l.BadAfter/time.Second), name + "!bad"})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b vote) int { return cmp.Compare(a.from, b.from) })
-	for i, v := range all {
-		if i > 0 {
-			l.frozen += ","
-		}
-		l.frozen += v.s
-	}
-	m.say(t, "tripped %s#%d first=%s votes=%s", l.Name, l.occ, l.firstOut, l.frozen)
-}
-
-func (m *model) reset(l *modelLock, t int) {
-	l.state, l.ready, l.resets.is = Armed, false, false
-	clear(l.demanded)
-	m.say(t, "reset %s#%d", l.Name, l.occ)
-}
-
-// do carries out a command; it returns the code of the refusal.
 func (m *model) do(c Command, t int) string {
 	for i := range m.locks {
 		l := &m.locks[i]
@@ -322,6 +155,8 @@ func (m *model) do(c Command, t int) string {
 			continue
 		}
 		switch {
+		case c.Verb.ofBypass():
+			return m.doBypass(l, c, t)
 		case c.Verb == Ack:
 			return "not-alarm"
 		case c.Occurrence == 0 || int(c.Occurrence) != l.occ:
@@ -330,6 +165,8 @@ func (m *model) do(c Command, t int) string {
 			return "not-tripped"
 		case l.standing:
 			return "still-standing"
+		case l.resets.is && !l.ready:
+			return "reset-not-yet"
 		case !l.ready:
 			return "reset-not-met"
 		}
@@ -383,7 +220,7 @@ func (m *model) states() (all []string) {
 		if l.state == Tripped {
 			s += fmt.Sprintf(" first=%s votes=%s ready=%v", l.firstOut, l.frozen, l.ready)
 		}
-		all = append(all, s)
+		all = append(all, s+" "+l.more(m.now))
 	}
 	for o := range m.outputs {
 		all = append(all, fmt.Sprintf("%s %v", m.set.Outputs[o].Name, m.outputs[o]))
@@ -404,7 +241,7 @@ func engineStates(e *Engine, set Set, now tag.Stamp) (all []string) {
 		if l.State == Tripped {
 			s += fmt.Sprintf(" first=%s votes=%s ready=%v", l.FirstOut, votesText(l.Votes), l.ResetReady)
 		}
-		all = append(all, s)
+		all = append(all, s+" "+lockStateText(&l))
 	}
 	for o, d := range e.Demands(nil) {
 		all = append(all, fmt.Sprintf("%s %v", set.Outputs[o].Name, d.Protective))
@@ -441,6 +278,10 @@ func engineEvents(events []Event) (all []string, sorted bool) {
 			s = "output " + v.Output + " true"
 		case OutputReleased:
 			s = "output " + v.Output + " false"
+		case InterlockRecorded:
+			s = fmt.Sprintf("recorded %s#%d", v.Rule, v.Occurrence)
+		default:
+			s, _ = lockEventText(&v)
 		}
 		all = append(all, fmt.Sprintf("%4d ", t)+s)
 		sorted = sorted && (i == 0 || events[i-1].At.Mono <= v.At.Mono)

@@ -27,6 +27,9 @@ const (
 	degradedSuffix = ".degraded"
 	overdueSuffix  = ".degraded-overdue"
 	proofSuffix    = ".proof"
+	trippedSuffix  = ".tripped"
+	notArmedSuffix = ".not-armed"
+	bypassSuffix   = ".bypass-overdue"
 )
 
 // New makes an engine for a set. The error joins everything that is wrong with it.
@@ -46,12 +49,16 @@ func New(set Set) (*Engine, error) {
 	for i := range set.Interlocks {
 		b.interlock(i, &set.Interlocks[i])
 	}
+	b.escalations()
 	for i := range set.Outputs {
 		b.output(i, &set.Outputs[i])
 	}
+	b.points()
+	b.computed()
 	e.fault = b.automatic(Fault, "broken", Text{}, Critical, 0)
-	e.about[e.fault].agent = true
-	if n := max(len(e.alarms), len(e.channels), len(e.interlocks), len(e.demands), len(e.outputs)); n > maxRules {
+	e.about[e.fault].agent, e.about[e.fault].noShelve = true, true
+	b.relate()
+	if n := max(len(e.alarms), len(e.channels), len(e.interlocks), len(e.guards), len(e.demands), len(e.outputs), len(e.whens), len(e.computer.all), len(e.points.all), len(e.points.forces)); n > maxRules {
 		b.wrong("set", "", "has %d rules of a kind, more than %d", n, maxRules)
 	}
 	if err := errors.Join(b.errs...); err != nil {
@@ -112,6 +119,7 @@ func (b *builder) link() {
 	e := b.e
 	by := make([][]ref, max(len(e.set.Tags), 1))
 	add := func(id tag.ID, r ref) { by[id] = append(by[id], r) }
+	b.records(add)
 	for i := range e.set.Alarms {
 		add(e.alarms[i].tag, e.names[e.about[i].name])
 	}
@@ -123,12 +131,19 @@ func (b *builder) link() {
 	for i := range e.channels {
 		add(e.channels[i].tag, refChannel|ref(i))
 	}
+	for i := range e.guards {
+		add(e.guards[i].tag, refGuard|ref(i))
+	}
+	for i := range e.whens {
+		add(e.whens[i].tag, refWhen|ref(i))
+	}
 	for _, refs := range by {
 		e.index = append(e.index, uint32(len(e.refs)))
 		e.refs = append(e.refs, refs...)
 	}
 	e.index = append(e.index, uint32(len(e.refs)))
 
+	e.late = newTimers(len(e.alarms))
 	e.timers = newTimers(e.slots.layOut(e))
 	e.dirty = make([]int32, 0, len(e.interlocks))
 	e.moved = make([]int32, 0, len(e.outputs))

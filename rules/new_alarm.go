@@ -29,10 +29,13 @@ func (b *builder) alarm(a *Alarm) {
 	if a.Cond.Op == LE || a.Cond.Op == LT {
 		back = a.Cond.Limit + a.Deadband
 	}
+	k := about{name: a.Name, text: a.Text, priority: a.Priority, agent: a.Agent, life: b.life(what, a)}
+	k.limits.band = back - a.Cond.Limit
 	b.add(a.Name, alarm{
 		tag: a.Cond.Tag, op: a.Cond.Op, limit: a.Cond.Limit, back: back, notWatched: a.NotWatched, latch: a.Latch,
 		on: int64(a.OnDelay), off: int64(a.OffDelay), left: -1, credit: -1,
-	}, about{name: a.Name, text: a.Text, priority: a.Priority, agent: a.Agent})
+		late: a.Suppress.Tag != 0 || len(a.Modes) > 0 || a.Under != "",
+	}, k)
 }
 
 func (b *builder) add(name string, a alarm, v about) int {
@@ -49,5 +52,5 @@ func (b *builder) automatic(name, of string, text Text, p Priority, delay time.D
 	}
 	b.taken[name] = "automatic alarm"
 	return b.add(name, alarm{driven: true, on: int64(delay), left: -1, credit: -1},
-		about{name: name, text: text, of: of, priority: p})
+		about{name: name, text: text, of: of, priority: p, life: newLife()})
 }

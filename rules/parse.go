@@ -19,12 +19,21 @@ var (
 	errLength  = errors.New("length does not fit")
 )
 
-func parse(b []byte) (alarms []savedAlarm, locks []savedLock, err error) {
+// saved is what a snapshot says.
+type saved struct {
+	alarms   []savedAlarm
+	locks    []savedLock
+	outputs  []savedOutput
+	points   savedPoints
+	computed []savedComputed
+}
+
+func parse(b []byte) (all saved, err error) {
 	if len(b) < len(snapshotMagic)+4 || string(b[:len(snapshotMagic)]) != snapshotMagic {
-		return nil, nil, errVersion
+		return all, errVersion
 	}
 	if n := binary.BigEndian.Uint32(b[len(snapshotMagic):]); uint64(n) != uint64(len(b)-len(snapshotMagic)-4) {
-		return nil, nil, errLength
+		return all, errLength
 	}
 	r := reader{b: b[len(snapshotMagic)+4:]}
 	seen := map[string]bool{}
@@ -37,17 +46,25 @@ func parse(b []byte) (alarms []savedAlarm, locks []savedLock, err error) {
 	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
 		s := r.alarm()
 		once(s.name)
-		alarms = append(alarms, s)
+		all.alarms = append(all.alarms, s)
 	}
 	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
 		s := r.lock()
 		once(s.name)
-		locks = append(locks, s)
+		all.locks = append(all.locks, s)
 	}
+	clear(seen)
+	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
+		s := r.output()
+		once(s.name)
+		all.outputs = append(all.outputs, s)
+	}
+	all.points = r.points()
+	all.computed = r.computed()
 	if r.err == nil && len(r.b) > 0 {
 		r.wrong("%d bytes too many", len(r.b))
 	}
-	return alarms, locks, r.err
+	return all, r.err
 }
 
 // reader takes a snapshot apart. After an error everything it returns is zero.
@@ -75,8 +92,11 @@ func (r *reader) num(most uint64) uint64 {
 
 func (r *reader) age() int64 { return int64(r.num(uint64(maxAge))) }
 
-func (r *reader) text() string {
-	n := r.num(maxText)
+func (r *reader) text() string { return r.string(maxText) }
+func (r *reader) note() string { return r.string(MaxNote) }
+
+func (r *reader) string(most uint64) string {
+	n := r.num(most)
 	if r.err != nil || n > uint64(len(r.b)) {
 		r.wrong("a text is cut short")
 		return ""

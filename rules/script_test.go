@@ -30,6 +30,8 @@ type rig struct {
 	out  Outcome
 	now  time.Duration
 	line string
+
+	records bool // the events InterlockRecorded stand in the script
 }
 
 const (
@@ -98,7 +100,7 @@ func (r *rig) one(line string) {
 		switch k, v, _ := strings.Cut(f, ":"); {
 		case k == "restart" || k == "handover":
 			r.replace(k, v)
-		case strings.HasPrefix(f, "?") || k == "ack" || k == "reset":
+		case strings.HasPrefix(f, "?") || k == "ack" || k == "reset" || pointVerbs[k] != 0 || alarmVerbs[k] != 0 || isBypass(k):
 			later = append(later, f)
 		default:
 			r.put(f)
@@ -106,8 +108,8 @@ func (r *rig) one(line string) {
 	}
 	in := Input{Now: rigStamp(at)}
 	r.img.Age(in.Now)
-	in.Image, in.Changed = r.img.Readings(), r.img.TakeChanged()
-	r.e.Step(&in, &r.out)
+	in.Image = r.img.Readings()
+	Step(r.e, r.img, in.Now, &r.out)
 	got := r.events()
 	for _, f := range later {
 		if strings.HasPrefix(f, "?") {
@@ -192,6 +194,15 @@ func (r *rig) do(in *Input, f string) []string {
 	r.t.Helper()
 	f, code, _ := strings.Cut(f, "!")
 	part := strings.Split(f, ":")
+	if isBypass(part[0]) {
+		return r.doBypass(in, part, code)
+	}
+	if pointVerbs[part[0]] != 0 {
+		return r.doPoint(part, code)
+	}
+	if alarmVerbs[part[0]] != 0 {
+		return r.doAlarm(in, part, code)
+	}
 	c := Command{Verb: Ack, Rule: part[1], Who: "li", Proved: true, Note: "n"}
 	if part[0] == "reset" {
 		c.Verb = Reset
@@ -224,7 +235,7 @@ func (r *rig) events() []string {
 	r.t.Helper()
 	var all []string
 	last := int64(-1 << 62)
-	for _, v := range r.out.Events {
+	for i, v := range r.out.Events {
 		if v.At.Mono < last {
 			r.fatal("event of the past: %+v", v)
 		}
@@ -232,7 +243,12 @@ func (r *rig) events() []string {
 		if v.At.Wall-v.At.Mono != rigWall-rigBase {
 			r.fatal("the clocks of %+v do not fit", v)
 		}
-		all = append(all, r.event(&v))
+		if v.Kind == InterlockRecorded && !r.records {
+			continue
+		}
+		if !r.ofTrip(i) {
+			all = append(all, r.event(&v))
+		}
 	}
 	return all
 }
@@ -241,9 +257,9 @@ func (r *rig) event(v *Event) string {
 	s := fmt.Sprintf("%s#%d", v.Rule, v.Occurrence)
 	switch v.Kind {
 	case AlarmRaised:
-		s = "raised " + s
+		s = "raised " + s + raisedHow(v)
 	case AlarmReturned:
-		s = "returned " + s
+		s = "returned " + s + raisedHow(v)
 	case AlarmAcked:
 		s = "acked " + s
 	case AlarmReset:
@@ -270,8 +286,13 @@ func (r *rig) event(v *Event) string {
 		s = "release " + v.Output + " by " + v.Rule
 	case InterlockTrippedAtStart:
 		s = "tripped-at-start " + s
+	case AlarmShelved, AlarmUnshelved, AlarmSuppressed, AlarmUnsuppressed, AlarmRemoved, AlarmRestored, AlarmRealarmed, SoundSilenced:
+		s = lifeEvent(v, s)
 	default:
-		s = fmt.Sprintf("kind%d %s", v.Kind, s)
+		var ok bool
+		if s, ok = lockEventText(v); !ok {
+			s = pointEvent(v)
+		}
 	}
 	if d := time.Duration(v.At.Mono - rigBase); d != r.now {
 		s += "@" + d.String()
@@ -288,6 +309,8 @@ func votesText(votes []Vote) string {
 			s += "!bad"
 		case VoteTest:
 			s += "!test"
+		case VoteBypassed:
+			s += "!bypassed"
 		}
 		if v.Last && i != len(votes)-1 {
 			s += "!last"
@@ -305,10 +328,12 @@ func (r *rig) check(f string) {
 	r.t.Helper()
 	name, want, _ := strings.Cut(f, "=")
 	got := "?"
-	if a, ok := r.e.Alarm(name); ok {
+	if life, ok := strings.CutPrefix(name, "?"); ok {
+		got = r.life(life)
+	} else if a, ok := r.e.Alarm(name); ok {
 		got = stateWords[a.State]
 	} else if l, ok := r.e.Interlock(name, rigStamp(r.now)); ok {
-		got = [...]string{"starting", "armed", "tripped"}[l.State]
+		got = lockStateText(&l)
 		if l.Degraded {
 			got += ",degraded"
 		}
@@ -318,6 +343,9 @@ func (r *rig) check(f string) {
 		if l.ResetIn > 0 {
 			got += ",in" + l.ResetIn.String()
 		}
+	}
+	if w, ok := r.point(name); ok {
+		got = w
 	}
 	for i, d := range r.e.Demands(nil) {
 		if r.set.Outputs[i].Name == name {

@@ -12,7 +12,15 @@ const (
 const (
 	// of an alarm
 	moveTimer   = iota // the on-delay or the off-delay is over
+	shelveTimer        // the time for which it was shelved is over
+	againTimer         // acknowledged, and still standing
 	alarmTimers = iota
+)
+
+const (
+	// of a condition beside an alarm's
+	unreadTimer = iota // restored, and not read until the start was over
+	whenTimers  = iota
 )
 
 const (
@@ -20,17 +28,50 @@ const (
 	settleTimer = iota // the start is over
 	delayTimer         // the vote stood for OnDelay
 	resetTimer         // the reset condition held for ResetFor
+	bypassTimer        // a bypass: its reminder, its end, or too late for the second person
 	lockTimers  = iota
 )
 
 const (
 	// of a demand
 	takeTimer    = iota // its delay is over
+	runOnTimer          // it was held so long after the reset
 	demandTimers = iota
 )
 
+const (
+	// of an output
+	lackTimer    = iota // the proof was missing for Within
+	outputTimers = iota
+)
+
+const (
+	// of a point
+	testTimer   = iota // the time of its test is over
+	dueTimer           // its next test is due
+	pointTimers = iota
+)
+
+const (
+	// of a tag of a device
+	forceTimer  = iota // the time of its force is over
+	forceTimers = iota
+)
+
+const (
+	// of a computed tag
+	lookTimer      = iota // what it looks back at has moved on
+	computedTimers = iota
+)
+
+const (
+	// of the record of an interlock's trip
+	recordTimer  = iota // its last minute is over
+	recordTimers = iota
+)
+
 // slots lays the timers out: which belong to what.
-type slots [5]struct {
+type slots [10]struct {
 	kind          ref
 	per, n, first int
 }
@@ -42,6 +83,12 @@ func (s *slots) layOut(e *Engine) (all int) {
 		{kind: refAlarm, per: alarmTimers, n: len(e.alarms)},
 		{kind: refInterlock, per: lockTimers, n: len(e.interlocks)},
 		{kind: refDemand, per: demandTimers, n: len(e.demands)},
+		{kind: refProof, per: outputTimers, n: len(e.outputs)},
+		{kind: refWhen, per: whenTimers, n: len(e.whens)},
+		{kind: refPoint, per: pointTimers, n: len(e.points.all)},
+		{kind: refForce, per: forceTimers, n: len(e.points.forces)},
+		{kind: refRecord, per: recordTimers, n: len(e.records)},
+		{kind: refComputed, per: computedTimers, n: len(e.computer.all)},
 	}
 	for i := range s {
 		s[i].first = all
@@ -75,3 +122,4 @@ func (e *Engine) alarmTimer(i, which int) int  { return e.slots.of(refAlarm, i, 
 func (e *Engine) lockTimer(i, which int) int   { return e.slots.of(refInterlock, i, which) }
 func (e *Engine) badSlot(i int) int            { return e.slots.of(refChannel, i, badTimer) }
 func (e *Engine) demandTimer(d, which int) int { return e.slots.of(refDemand, d, which) }
+func (e *Engine) lackSlot(o int) int           { return e.slots.of(refProof, o, lackTimer) }

@@ -12,12 +12,12 @@ import (
 
 // snapshotMagic begins a snapshot; its last byte is the version of the form:
 //
-//	magic 4 · length of the rest 4, big endian · alarms · interlocks
+//	magic 4 · length of the rest 4, big endian · alarms · interlocks · outputs · points · computed
 //
 // Numbers are uvarints, texts a length and bytes. Times are ages and remaining
 // times in ns, never instants. An alarm that was never raised and is not about
-// to be is left out.
-const snapshotMagic = "DRS\x01"
+// to be is left out, as is an output of which nothing is awaited.
+const snapshotMagic = "DRS\x02"
 
 // maxAge bounds what a snapshot may say of ages, so that no sum overflows.
 const maxAge = 10 * MaxDelay
@@ -45,6 +45,9 @@ func (e *Engine) Snapshot(dst []byte, now tag.Stamp) []byte {
 	for i := range e.interlocks {
 		e.writeInterlock(&w, i)
 	}
+	e.writeOutputs(&w)
+	e.writePoints(&w)
+	e.writeComputed(&w)
 	binary.BigEndian.PutUint32(w.b[at:], uint32(len(w.b)-at-4))
 	return w.b
 }
@@ -82,9 +85,14 @@ var ErrSnapshot = errors.New("not a snapshot")
 // States, occurrences, trips with their votes and demands are taken over as
 // they are. A delay that ran goes on: one of an alarm or a vote waits for the
 // first reading of this run, and down counts as time in which the condition
-// stood; an off-delay had stopped meanwhile. How long a channel was bad and
+// stood; an off-delay had stopped meanwhile. The time of a bypass and of an
+// output that is held after a reset goes on while down; what ended meanwhile
+// ends with the first step. An unknown down takes nothing from them. How long a channel was bad and
 // how long a reset condition held counts only in a hand-over: nobody watched
-// in between. Rules that the set does not have are named by Dropped, rules
+// in between. What persons did to points stands; a test goes on for what is
+// left of it less down, where that is known; a force is kept by a hand-over only,
+// else the first step says that it ended. Of a record that is not complete what
+// was before the restart is not there. Rules that the set does not have are named by Dropped, rules
 // that the bytes do not name start normal.
 //
 // With an error (ErrSnapshot) nothing was taken over.
@@ -92,27 +100,30 @@ func (e *Engine) Restore(b []byte, down time.Duration) error {
 	if e.started {
 		panic("BUG: rules: Restore after the first Step")
 	}
-	alarms, locks, err := parse(b)
+	s, err := parse(b)
 	if err != nil {
 		return fmt.Errorf("restore rules: %w: %w", ErrSnapshot, err)
 	}
 	handover := down == 0
 	passed := int64(min(max(down, 0), maxAge))
 	e.dropped = nil
-	for _, s := range alarms {
-		if f, ok := e.names[s.name]; ok && f.kind() == refAlarm {
-			e.restoreAlarm(f.index(), s, passed)
+	for _, a := range s.alarms {
+		if f, ok := e.names[a.name]; ok && f.kind() == refAlarm {
+			e.restoreAlarm(f.index(), a, passed)
 		} else {
-			e.dropped = append(e.dropped, s.name)
+			e.dropped = append(e.dropped, a.name)
 		}
 	}
-	for _, s := range locks {
-		if f, ok := e.names[s.name]; ok && f.kind() == refInterlock {
-			e.restoreInterlock(f.index(), s, passed, handover)
+	for _, l := range s.locks {
+		if f, ok := e.names[l.name]; ok && f.kind() == refInterlock {
+			e.restoreInterlock(f.index(), l, passed, handover)
 		} else {
-			e.dropped = append(e.dropped, s.name)
+			e.dropped = append(e.dropped, l.name)
 		}
 	}
+	e.restoreOutputs(s.outputs, passed, down < 0)
+	e.restorePoints(&s.points, passed, handover)
+	e.restoreComputed(s.computed, down)
 	slices.Sort(e.dropped)
 	return nil
 }

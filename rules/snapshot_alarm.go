@@ -1,18 +1,31 @@
 package rules
 
 import (
+	"slices"
+
 	"davy/drivers/tag"
 )
 
-// Bits of an entry's flags.
+// Bits of an entry's flags. What follows them follows in their order.
 const (
-	alarmPending  = 1 << iota // followed by how long the condition has stood
-	alarmClearing             // followed by what is left of the off-delay
+	alarmPending    = 1 << iota // how long the condition has stood
+	alarmClearing               // what is left of the off-delay
+	alarmFirst                  // of its group
+	alarmSilenced               //
+	alarmShelved                // who, note, what is left
+	alarmOut                    // with what, who, note
+	alarmSuppressed             // by what
+	alarmAgain                  // what is left of the re-alarm time
+	alarmMode                   // name of the mode that holds
+	alarmRaisedMode             // name of the mode whose limit raised it
+	alarmLeft                   // its group has lost it at this very instant
+
+	alarmFlags = 1<<iota - 1
 )
 
 func (e *Engine) keptAlarm(i int) bool {
-	a := &e.alarms[i]
-	return e.about[i].occurrence > 0 || a.pending || a.credit >= 0
+	a, b := &e.alarms[i], &e.about[i]
+	return b.occurrence > 0 || a.pending || a.credit >= 0 || !b.calls() || b.shelved || b.limits.mode >= 0
 }
 
 func (e *Engine) writeAlarm(w *writer, i int) {
@@ -24,31 +37,75 @@ func (e *Engine) writeAlarm(w *writer, i int) {
 		w.age(b.raised.Mono)
 		w.value(b.atRaise)
 	}
-	stood, left := e.stood(a.credit, w.now), a.left
+	stood, left, again := e.stood(a.credit, w.now), a.left, b.againLeft
 	if a.pending {
 		stood = w.now - a.since
 	}
 	if slot := e.alarmTimer(i, moveTimer); a.raised() && e.timers.runs(slot) {
 		left = max(e.timers.deadline[slot]-w.now, 0)
 	}
-	w.num(uint64(count(stood >= 0)*alarmPending | count(left >= 0)*alarmClearing))
+	if slot := e.alarmTimer(i, againTimer); e.timers.runs(slot) {
+		again = max(e.timers.deadline[slot]-w.now, 0)
+	}
+	mode, raised := b.limits.mode, b.limits.raised
+	if a.state == Normal {
+		raised = -1
+	}
+	w.num(uint64(count(stood >= 0)*alarmPending | count(left >= 0)*alarmClearing |
+		count(e.isFirst(i))*alarmFirst | count(b.silenced)*alarmSilenced | count(b.shelved)*alarmShelved |
+		count(b.out != 0)*alarmOut | count(b.by != 0)*alarmSuppressed | count(again >= 0)*alarmAgain |
+		count(mode >= 0)*alarmMode | count(raised >= 0)*alarmRaisedMode | count(b.leftNow || b.leftAt == w.now)*alarmLeft))
 	if stood >= 0 {
 		w.span(stood)
 	}
 	if left >= 0 {
 		w.span(left)
 	}
+	if b.shelved {
+		w.author(b.shelver)
+		w.span(int64(e.shelveLeft(i, tag.Stamp{Mono: w.now})))
+	}
+	if b.out != 0 {
+		w.num(uint64(b.out))
+		w.author(b.remover)
+	}
+	if b.by != 0 {
+		w.num(uint64(b.by))
+	}
+	if again >= 0 {
+		w.span(again)
+	}
+	if mode >= 0 {
+		w.text(b.limits.modes[mode].Name)
+	}
+	if raised >= 0 {
+		w.text(b.limits.modes[raised].Name)
+	}
+}
+
+func (w *writer) author(p person) {
+	w.text(p.who[:min(len(p.who), maxText)])
+	w.text(p.note)
 }
 
 func (e *Engine) restoreAlarm(i int, s savedAlarm, passed int64) {
 	a, b := &e.alarms[i], &e.about[i]
 	a.state, b.occurrence, b.atRaise = s.state, s.occurrence, s.value
+	b.restore(&s, passed)
 	if !a.latch && a.state == LatchedUnacked {
 		a.state = ReturnedUnacked
 	}
 	if !a.latch && a.state == LatchedAcked {
 		a.state = Normal
 	}
+	if !b.calls() {
+		a.state = a.state.beneath()
+	}
+	e.restoreModes(i, &s)
+	if s.flags&alarmFirst != 0 && b.group >= 0 {
+		e.groups[b.group].turn, b.turn = 1, 1
+	}
+	b.leftNow = s.flags&alarmLeft != 0 && passed == 0
 	if a.state != Normal {
 		b.raised = before(s.age + passed)
 	}
@@ -58,20 +115,65 @@ func (e *Engine) restoreAlarm(i int, s savedAlarm, passed int64) {
 	if s.left >= 0 && a.raised() {
 		a.left = min(s.left, a.off)
 	}
+	if a.state == Acked && b.realarm > 0 {
+		b.againLeft = b.realarm // also where the rule had none before
+		if s.again >= 0 {
+			b.againLeft = max(min(s.again, b.realarm)-passed, 0)
+		}
+	}
+}
+
+// restore takes over what lay over an alarm. A shelving goes on as far as the
+// rule permits it now; what is over ends at the first step.
+func (l *life) restore(s *savedAlarm, passed int64) {
+	l.silenced, l.out, l.remover, l.by = s.flags&alarmSilenced != 0, s.out, s.remover, s.by
+	if s.flags&alarmShelved != 0 {
+		l.shelved, l.shelver = true, s.shelver
+		l.shelveLeft = max(min(s.shelveLeft, l.atMost)-passed, 0)
+		if l.noShelve {
+			l.shelveLeft = 0
+		}
+	}
+}
+
+// restoreModes lets the mode that held, and what suppressed the alarm, hold
+// until they are read or the start is over.
+func (e *Engine) restoreModes(i int, s *savedAlarm) {
+	a, l := &e.alarms[i], &e.about[i].limits
+	carry := func(k int32) { e.whens[k].holds, e.whens[k].carried = true, true }
+	if l.when >= 0 && s.by&byRule != 0 {
+		carry(l.when)
+	}
+	named := func(name string) int32 {
+		return int32(slices.IndexFunc(l.modes, func(m Mode) bool { return name != "" && m.Name == name }))
+	}
+	if l.raised = named(s.raisedMode); len(l.modes) > 0 {
+		a.back = l.of(l.raised) + l.band
+	}
+	if l.mode = named(s.mode); l.mode >= 0 {
+		carry(l.first + l.mode)
+		a.limit = l.of(l.mode)
+	}
 }
 
 // savedAlarm is what a snapshot says of an alarm. Delays that do not run are -1.
 type savedAlarm struct {
-	name        string
-	state       AlarmState
-	occurrence  uint64
-	age         int64 // 0: not raised
-	value       tag.Value
-	stood, left int64
+	name             string
+	state            AlarmState
+	occurrence       uint64
+	flags            uint64
+	age              int64 // 0: not raised
+	value            tag.Value
+	stood, left      int64
+	shelver, remover person
+	shelveLeft       int64
+	out, by          uint8
+	again            int64
+	mode, raisedMode string
 }
 
 func (r *reader) alarm() savedAlarm {
-	s := savedAlarm{stood: -1, left: -1}
+	s := savedAlarm{stood: -1, left: -1, again: -1}
 	s.name = r.text()
 	s.state = AlarmState(r.num(uint64(LatchedAcked)))
 	s.occurrence = r.num(maxOccurrence)
@@ -81,12 +183,33 @@ func (r *reader) alarm() savedAlarm {
 			r.wrong("alarm %q is raised and never was", s.name)
 		}
 	}
-	flags := r.num(alarmPending | alarmClearing)
-	if flags&alarmPending != 0 {
+	s.flags = r.num(alarmFlags)
+	has := func(f uint64) bool { return s.flags&f != 0 }
+	if has(alarmPending) {
 		s.stood = r.age()
 	}
-	if flags&alarmClearing != 0 {
+	if has(alarmClearing) {
 		s.left = r.age()
+	}
+	if has(alarmShelved) {
+		s.shelver, s.shelveLeft = r.author(), r.age()
+	}
+	if has(alarmOut) {
+		s.out, s.remover = uint8(r.num(outOfItself|outOfDevice)), r.author()
+	}
+	if has(alarmSuppressed) {
+		s.by = uint8(r.num(byRule | byMode | byUnder))
+	}
+	if has(alarmAgain) {
+		s.again = r.age()
+	}
+	if has(alarmMode) {
+		s.mode = r.text()
+	}
+	if has(alarmRaisedMode) {
+		s.raisedMode = r.text()
 	}
 	return s
 }
+
+func (r *reader) author() person { return person{r.text(), r.note()} }

@@ -11,7 +11,19 @@ const (
 	lockSettled = 1 << iota // every input was read
 	lockPending             // followed by how long the vote has stood
 	lockHolding             // followed by how long the reset condition has held
+	lockUnarmed
+	lockBypass  // followed by the bypass
+	lockTripAge // followed by the age of the last trip, of which something is still demanded
 )
+
+// Bits of a bypass's flags.
+const (
+	bypassReminded = 1 << iota
+	bypassVoid
+)
+
+// Bits of a demand's flags.
+const demandRunning = 1 // followed by how long it is still held
 
 const (
 	channelBad = 1 << iota
@@ -54,10 +66,15 @@ func (e *Engine) writeInterlock(w *writer, i int) {
 			w.quality(v.Quality)
 			w.value(v.Value)
 		}
-		w.num(uint64(l.active(e)))
-		for d := l.demand; d < l.demand+l.demands; d++ {
-			if e.demands[d].active {
-				w.text(e.outputs[e.demands[d].output].name)
+	}
+	w.num(uint64(l.active(e)))
+	for d := l.demand; d < l.demand+l.demands; d++ {
+		if m := &e.demands[d]; m.active {
+			w.text(e.outputs[m.output].name)
+			w.num(m.order)
+			w.num(uint64(count(m.running) * demandRunning))
+			if m.running {
+				w.span(m.ends - w.now)
 			}
 		}
 	}
@@ -68,12 +85,21 @@ func (e *Engine) writeInterlock(w *writer, i int) {
 	if l.holding {
 		held = w.now - l.holdSince
 	}
-	w.num(uint64(count(!l.settling || l.carried)*lockSettled | count(stood >= 0)*lockPending | count(held >= 0)*lockHolding))
+	unarmed := l.state == Unarmed || l.state == Starting && l.carried && l.wasUnarmed
+	aged := l.state != Tripped && l.active(e) > 0
+	w.num(uint64(count(!l.settling || l.carried)*lockSettled | count(stood >= 0)*lockPending | count(held >= 0)*lockHolding |
+		count(unarmed)*lockUnarmed | count(l.bypass.state != bypassNone)*lockBypass | count(aged)*lockTripAge))
 	if stood >= 0 {
 		w.span(stood)
 	}
 	if held >= 0 {
 		w.span(held)
+	}
+	if l.bypass.state != bypassNone {
+		l.bypass.write(w)
+	}
+	if aged {
+		w.age(l.tripped.Mono)
 	}
 	n := l.n
 	if l.wrecked() {
@@ -97,6 +123,20 @@ func (e *Engine) writeInterlock(w *writer, i int) {
 	}
 }
 
+func (b *bypass) write(w *writer) {
+	w.num(uint64(b.state))
+	w.text(b.name)
+	if !b.open() {
+		return
+	}
+	for _, s := range [...]string{b.who, b.second, b.note, b.session} {
+		w.text(s)
+	}
+	w.num(uint64(count(b.reminded)*bypassReminded | count(b.void)*bypassVoid))
+	w.span(b.length)
+	w.span(b.ends - w.now)
+}
+
 func (l *interlock) active(e *Engine) (n int) {
 	for d := l.demand; d < l.demand+l.demands; d++ {
 		n += count(e.demands[d].active)
@@ -114,20 +154,18 @@ func (e *Engine) restoreInterlock(i int, s savedLock, passed int64, handover boo
 			l.votes[k].Since.Mono -= passed
 			l.votes[k].Since.Wall -= passed
 		}
-		for d := l.demand; d < l.demand+l.demands; d++ {
-			if slices.Contains(s.demands, e.outputs[e.demands[d].output].name) && !e.demands[d].active {
-				e.activate(d)
-				e.outputs[e.demands[d].output].protective = true
-			}
-		}
+	} else if len(s.demands) > 0 {
+		l.tripped = before(s.age + passed)
 	}
+	e.restoreDemands(l, s, passed)
+	l.restoreBypass(e, s.bypass, passed)
 	if s.stood >= 0 && !s.tripped {
 		l.credit = s.stood + passed
 	}
 	if s.held >= 0 && s.tripped && handover {
 		l.holdCredit = s.held
 	}
-	l.carried = s.settled && handover
+	l.carried, l.wasUnarmed = s.settled && handover, s.unarmed
 	for k := range l.n {
 		c := &e.channels[l.first+k]
 		at := slices.IndexFunc(s.channels, func(v savedChannel) bool { return v.name == c.name })
@@ -148,6 +186,52 @@ func (e *Engine) restoreInterlock(i int, s savedLock, passed int64, handover boo
 	}
 }
 
+func (e *Engine) restoreDemands(l *interlock, s savedLock, passed int64) {
+	for d := l.demand; d < l.demand+l.demands; d++ {
+		m := &e.demands[d]
+		at := slices.IndexFunc(s.demands, func(v savedDemand) bool { return v.output == e.outputs[m.output].name })
+		if at < 0 || m.active {
+			continue
+		}
+		v := s.demands[at]
+		left := min(v.left, m.runOn) - passed
+		if !s.tripped && left <= 0 { // it is over: the first step says so
+			if p := &e.outputs[m.output]; p.active == 0 {
+				p.protective, p.last = true, int32(d)
+				e.check(int(m.output))
+			}
+			continue
+		}
+		e.restoreDemand(d, v.order)
+		if !s.tripped {
+			m.running, m.ends = true, left
+		}
+	}
+}
+
+// restoreBypass takes a bypass over, with at most the time that the set allows.
+// One that it does not allow at all ends with the first step.
+func (l *interlock) restoreBypass(e *Engine, s savedBypass, passed int64) {
+	b := &l.bypass
+	if s.state == bypassNone {
+		return
+	}
+	at := slices.IndexFunc(e.channels[l.first:l.first+l.n], func(c channel) bool { return c.name == s.name })
+	*b = bypass{state: s.state, channel: at, name: s.name, alarm: b.alarm, permitted: b.permitted}
+	if !b.open() {
+		return
+	}
+	most := int64(b.permitted.AtMost)
+	if b.state == bypassWaiting {
+		most = int64(ConfirmWithin)
+	}
+	b.who, b.second, b.note, b.session = s.who, s.second, s.note, s.session
+	b.length, b.reminded, b.ends = s.length, s.flags&bypassReminded != 0, min(s.left, most)-passed
+	b.void = s.flags&bypassVoid != 0 || at < 0 || e.channels[l.first+at].manual || b.permitted.AtMost == 0 ||
+		b.state == bypassWaiting && (b.length > int64(b.permitted.AtMost) || len(b.permitted.Second) == 0) ||
+		b.state == bypassOverdue && !b.permitted.AlarmOnly
+}
+
 // What a snapshot says of an interlock. Ages that are absent are 0, delays that
 // do not run are -1.
 type (
@@ -159,9 +243,22 @@ type (
 		firstOut    string
 		age         int64
 		votes       []Vote
-		demands     []string
+		demands     []savedDemand
 		stood, held int64
+		unarmed     bool
+		bypass      savedBypass
 		channels    []savedChannel
+	}
+	savedDemand struct {
+		output string
+		order  uint64
+		left   int64
+	}
+	savedBypass struct {
+		state                            bypassState
+		name, who, second, note, session string
+		flags                            uint64
+		length, left                     int64
 	}
 	savedChannel struct {
 		name                        string
@@ -183,17 +280,30 @@ func (r *reader) lock() savedLock {
 		for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
 			s.votes = append(s.votes, r.vote())
 		}
-		for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
-			s.demands = append(s.demands, r.text())
-		}
 	}
-	flags := r.num(lockSettled | lockPending | lockHolding)
-	s.settled = flags&lockSettled != 0
+	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
+		d := savedDemand{output: r.text(), order: r.num(maxOccurrence)}
+		switch running := r.num(demandRunning) == demandRunning; {
+		case running == s.tripped:
+			r.wrong("interlock %q demands and has no trip, or holds on in one", s.name)
+		case running:
+			d.left = r.age()
+		}
+		s.demands = append(s.demands, d)
+	}
+	flags := r.num(2*lockTripAge - 1)
+	s.settled, s.unarmed = flags&lockSettled != 0, flags&lockUnarmed != 0
 	if flags&lockPending != 0 {
 		s.stood = r.age()
 	}
 	if flags&lockHolding != 0 {
 		s.held = r.age()
+	}
+	if flags&lockBypass != 0 {
+		s.bypass = r.bypass()
+	}
+	if flags&lockTripAge != 0 {
+		s.age = r.age()
 	}
 	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
 		c := savedChannel{name: r.text(), flags: r.num(2*channelSeat - 1)}
@@ -208,6 +318,17 @@ func (r *reader) lock() savedLock {
 		}
 		s.channels = append(s.channels, c)
 	}
+	return s
+}
+
+func (r *reader) bypass() savedBypass {
+	s := savedBypass{state: bypassState(r.num(uint64(bypassLate))), name: r.text()}
+	if s.state == bypassNone || s.state == bypassLate {
+		return s
+	}
+	s.who, s.second, s.note, s.session = r.text(), r.text(), r.note(), r.text()
+	s.flags = r.num(2*bypassVoid - 1)
+	s.length, s.left = r.age(), r.age()
 	return s
 }
 

@@ -230,7 +230,7 @@ func TestDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err = e.Restore(b, 0); err != nil || !slices.Equal(e.Dropped(), []string{"L", "hi"}) {
+	if err = e.Restore(b, 0); err != nil || !slices.Equal(e.Dropped(), []string{"L", "L.tripped", "hi"}) {
 		t.Errorf("dropped %v, %v", e.Dropped(), err)
 	}
 	if a := e.Alarms(nil, rigStamp(0)); len(a) != 0 {
@@ -239,7 +239,7 @@ func TestDropped(t *testing.T) {
 	// A name that is now another sort of rule is gone as well.
 	set.Alarms[0].Name, set.Interlocks[0].Name = "L", "hi"
 	e, _ = New(set)
-	if err = e.Restore(b, 0); err != nil || !slices.Equal(e.Dropped(), []string{"L", "hi"}) {
+	if err = e.Restore(b, 0); err != nil || !slices.Equal(e.Dropped(), []string{"L", "L.tripped", "hi"}) {
 		t.Errorf("dropped %v, %v", e.Dropped(), err)
 	}
 	// A latched state of an alarm that latches no more.
@@ -302,7 +302,30 @@ func FuzzRestore(f *testing.F) {
 		manual(l)
 		l.DegradedPriority, l.DegradedAtMost = Low, time.Hour
 	})
-	set.Alarms = []Alarm{{Name: "hi", Cond: Condition{1, GE, 1}, Priority: Low, OffDelay: s, OnDelay: s}}
+	set.Alarms = []Alarm{
+		{Name: "hi", Cond: Condition{1, GE, 1}, Priority: Low, OffDelay: s, OnDelay: s},
+		{
+			Name: "life", Cond: Condition{1, GE, 1}, Priority: Low, Realarm: s, Group: "g", Under: "hi", Suppress: Condition{2, GE, 7},
+			Modes: []Mode{{Name: "m", When: Condition{3, GE, 7}, Limit: 3}},
+		},
+	}
+	set.Devices = deviceSet(1, 1, nil).Devices
+	set.Interlocks[0].Test = Permit{AtMost: time.Hour}
+	points := newRig(f, set)
+	for _, c := range []Command{
+		{Verb: BeginTest, Rule: "L"},
+		{Verb: EndTest, Rule: "L", Result: Passed},
+		{Verb: BeginTest, Rule: "E"},
+		{Verb: Force, Rule: "b", Value: tag.IntValue(5), For: time.Hour},
+		{Verb: Remove, Rule: "D"},
+	} {
+		c.Who, c.Note, c.Proved, c.Roles = "li", "n", true, []string{"engineer"}
+		if err := Do(points.e, points.img, rigStamp(0), c, &points.out); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(points.e.Snapshot(nil, rigStamp(3*s)), int64(0))
+	f.Add(points.e.Snapshot(nil, rigStamp(3*s)), int64(time.Minute))
 	for _, script := range []string{
 		"0s\n1s a=100 b=100 c=bad", "0s a=5\n2s a=0", "0s a=bad b=test:1 c=100", "0s a=100 b=100 c=1\n1s a=1\n12s c=bad",
 	} {
@@ -318,6 +341,19 @@ func FuzzRestore(f *testing.F) {
 		}
 		f.Add(e.Snapshot(nil, rigStamp(r.now)), int64(0))
 		f.Add(e.Snapshot(nil, rigStamp(r.now)), int64(time.Hour))
+		for _, c := range []Command{
+			{Verb: Silence},
+			{Verb: Remove, Rule: "hi", Note: "n", Proved: true},
+			{Verb: Restore, Rule: "hi", Note: "n", Proved: true},
+			{Verb: Shelve, Rule: "life", Note: "n", For: time.Hour},
+			{Verb: Remove, Rule: "life", Note: "n", Proved: true},
+		} {
+			if a, ok := e.Alarm(c.Rule); ok {
+				c.Occurrence = a.Occurrence
+			}
+			_ = e.Do(&Input{Now: rigStamp(r.now), Image: r.img.Readings()}, c, &r.out)
+			f.Add(e.Snapshot(nil, rigStamp(r.now)), int64(time.Minute))
+		}
 	}
 	f.Add([]byte(snapshotMagic+"\x00\x00\x00\x02\x00\x00"), int64(-1))
 	f.Fuzz(func(t *testing.T, b []byte, down int64) {

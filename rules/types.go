@@ -45,6 +45,8 @@ type Set struct {
 	Alarms     []Alarm
 	Interlocks []Interlock
 	Outputs    []Output
+	Devices    []Device
+	Computed   []Computed
 	Settle     time.Duration // longest time an interlock is "starting"; 0 means 30 s
 }
 
@@ -59,8 +61,16 @@ type Input struct {
 type Outcome struct {
 	Events  []Event
 	Demands []OutputState // outputs whose demanded state changed
-	Next    int64         // Mono of the earliest timer; 0 none
-	Durable bool          // something that Snapshot holds changed
+	// Overlays of tags that look otherwise now. The functions Step and Do of this
+	// package have laid them over the image already; who calls the engine alone
+	// gives them to Image.Overlay at once and steps again at the same instant.
+	Overlays []Overlay
+	// Computed are the readings that computed tags have now, in the order in
+	// which they came. The functions Step and Do of this package have put them into
+	// the image; who calls the engine alone puts them there. They are not Changed.
+	Computed []tag.Reading
+	Next     int64 // Mono of the earliest timer; 0 none
+	Durable  bool  // something that Snapshot holds changed
 }
 
 // Kind of an event.
@@ -95,10 +105,10 @@ const (
 	BypassAsked      // by the first of two persons; For says how long
 	BypassBegan      // Channel; Who and Second; For
 	BypassReminded   // four fifths of its time are over; For is what is left
-	BypassEnded      // by Who, or without one: its time was over
+	BypassEnded      // by Who, or without one: its time was over; also of one that was only asked for
 	BypassOverdue    // its time was over and it stays, for its rule says "alarm only"
 	InterlockRecorded
-	OutputProved    // the proof of a demanded output came; For is the time since the trip
+	OutputProved    // the proof of a demanded output came, once per demand; For is the time since the trip, 0 not known
 	OutputEscalated // the proof did not come: what was written for that case is demanded
 
 	PointRemoved // a device was declared out of service
@@ -129,9 +139,9 @@ type Event struct {
 	Note       string // what the person wrote
 
 	Hidden  AlarmState    // of a raise or return that nobody is called to: Shelved, Suppressed or OutOfService; else Normal
-	Test    bool          // of a point that was forced or tested, or of a rule that was drilled
+	Test    bool          // of a point that was forced or tested, or of a rule that was drilled; agent/control sets it too while outputs are disarmed
 	First   bool          // of a raise: the first of its group
-	Channel string        // of a bypass
+	Channel string        // of a bypass; of a trip: the one that was bypassed
 	Second  string        // of a bypass: who confirmed it
 	For     time.Duration // see the kinds
 	Result  Result        // of TestEnded
@@ -152,9 +162,9 @@ const (
 // Sample is one reading of a frozen record.
 type Sample struct {
 	Tag     tag.ID
+	Quality tag.Quality
 	At      tag.Stamp
 	Value   tag.Value
-	Quality tag.Quality
 }
 
 // Verb of a command.
@@ -182,7 +192,7 @@ const (
 type Command struct {
 	Verb       Verb
 	Rule       string // an alarm or interlock; of some verbs a device or a tag
-	Occurrence uint64 // as shown to the person; 0 is refused where the verb speaks of one
+	Occurrence uint64 // as shown to the person; 0 is refused where the verb speaks of one, but by Shelve of an alarm that never was raised
 	Who        string
 	Proved     bool
 	Note       string
@@ -197,11 +207,24 @@ type Command struct {
 
 // RefusedError says why a command was not carried out. Code is a key of
 // agent/i18n ("refused.<code>"): unknown-rule, wrong-occurrence, not-alarm,
-// already-acked, not-acked, not-tripped, still-standing, reset-not-met.
+// already-acked, not-acked, not-tripped, still-standing, reset-not-met,
+// reset-not-yet, not-interlock, unknown-channel, bypass-not-allowed, broken,
+// bypass-manual, needs-time, bypass-too-long, bypass-other-channel,
+// bypass-none-waiting, bypass-too-late, bypass-same-person,
+// bypass-same-session, already-asked, already-bypassed, not-bypassed,
+// needs-proved, needs-role, needs-reason; of an alarm also needs-time,
+// no-shelve, shelve-too-long, already-shelved, not-shelved, already-removed,
+// not-removed, hidden (something lies over it), nothing-sounds; note-too-long.
+// Of points: unknown-device, unknown-tag, not-permitted, out-of-service,
+// force-too-long, force-needs-value, not-forced, test-too-long, test-no-result,
+// already-tested, not-tested.
 type RefusedError struct {
 	Code string
 	Rule string
-	Args map[string]any // rule; of still-standing of an interlock also channels, the names of those whose votes stand
+	// Args: rule; of still-standing of an interlock also channels, those whose
+	// votes stand; of reset-not-met also conditions, what is not met; of
+	// reset-not-yet also left; of others channel, roles or most. All are texts.
+	Args map[string]any
 }
 
 func (e *RefusedError) Error() string { return "refused " + e.Rule + ": " + e.Code }

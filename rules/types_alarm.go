@@ -60,7 +60,11 @@ type Alarm struct {
 	AutoAck  bool          // a return to normal acknowledges it; not with Latch
 	Realarm  time.Duration // acknowledged and standing this long it is unacknowledged again; 0 never
 	Modes    []Mode        // operating modes with limits of their own; the first that holds counts
-	Group    string        // of which the first raised is marked; "" none
+	// Group marks the first of it: one whose raise finds no other of the group
+	// raised that people are called to. Those raised at one instant are all the
+	// first. The mark ends when the alarm is normal, when something is laid over
+	// it, and when the group has a later first. "" none.
+	Group string
 	// NoShelve: a person cannot shelve it (level 2 of a gas, a trip).
 	NoShelve     bool
 	ShelveAtMost time.Duration // 0 means DefaultShelve
@@ -68,10 +72,11 @@ type Alarm struct {
 	// suppresses nothing.
 	Suppress Condition
 	// Under names the alarm that says the same of many ("link.line1.silent"):
-	// while that one is raised this one is suppressed by design.
+	// while that one is raised, be it shelved, suppressed or out of service, this
+	// one is suppressed by design.
 	Under string
 	// Beyond names the alarm of the next limit in the same direction: while
-	// that one is raised this one makes no sound.
+	// that one is raised, and people are called to it, this one makes no sound.
 	Beyond string
 	// NotWatched makes it the alarm that says that its tag is not watched:
 	// the condition is "the reading may not be judged" (tag.Quality.Usable is
@@ -138,8 +143,9 @@ type AlarmView struct {
 	Test       bool
 	NotWatched bool
 	Agent      bool
-	// Of says what an automatic alarm is about: "degraded",
-	// "degraded-overdue" or "tripped" (Text is the interlock's), "proof" (Text
-	// is the output's) or "broken" (no Text). "" for an alarm of the set.
+	// Of says what an automatic alarm is about: "degraded", "degraded-overdue",
+	// "tripped", "not-armed" or "bypass-overdue" (Text is the interlock's), "proof"
+	// (Text is the output's), "test-due" (Text is the device's or the
+	// interlock's) or "broken" (no Text). "" for an alarm of the set.
 	Of string
 }

@@ -68,7 +68,7 @@ type Interlock struct {
 	// Arm: the interlock trips only while it holds, and while it is not known
 	// whether it does. A trip that stands is not ended by it. ArmDue says when
 	// it is expected to: where ArmDue holds, and Arm does not, for ArmWithin,
-	// the alarm "<name>.not-armed" is raised.
+	// the alarm "<name>.not-armed", with the interlock's priority, is raised.
 	Arm       Condition
 	ArmDue    Condition
 	ArmWithin time.Duration
@@ -82,13 +82,23 @@ type Interlock struct {
 	// and none may be bad without policy LeftOut, before a reset is accepted.
 	// Where no condition was written it is the negation of Channel.Cond.
 	ResetConds []Condition // one per channel
-	ResetWhen  Condition   // must hold as well, for ResetFor
+	ResetWhen  Condition   // must hold as well, for ResetFor; not while it is not known
 	ResetFor   time.Duration
+
+	// Test permits drills and proof tests: everything happens, and its events
+	// carry Event.Test. A test that nobody ends is ended by its time, as Aborted.
+	// TestEvery is as of a Device.
+	Test      Permit
+	TestEvery time.Duration
 
 	// Bypass takes one channel at a time out of the vote. Of the rest fewer trip,
 	// as if the bypassed one had voted: max(M-1, 1), so that 2 of 3 becomes 1 of
 	// 2 and 1 of 2 becomes 1 of 1. Of a single channel none is left: the function
-	// is out of service, and "all bad" does not mean it.
+	// is out of service, and "all bad" does not mean it. While one is bypassed
+	// none is left out for a test. A trip that stands is not reset by a bypass: a
+	// person may reset it once the other channels allow it. Overdue with
+	// AlarmOnly it is the alarm "<name>.bypass-overdue", with the interlock's
+	// priority. Anybody may end a bypass: that is towards safety.
 	Bypass Permit
 }
 
@@ -123,6 +133,7 @@ const (
 	VoteProcess VoteReason = iota + 1
 	VoteBad
 	VoteTest
+	VoteBypassed // of InterlockDegraded: out of the vote by a bypass
 )
 
 // Vote is one channel's vote at the time of a trip.
@@ -158,8 +169,12 @@ type InterlockView struct {
 	TrippedAt  tag.Stamp
 	ResetReady bool          // the reset condition holds
 	ResetIn    time.Duration // how long until it will, if values stay; 0 unknown or ready
+	Missing    []string      // of Tripped: channels and the tag of ResetWhen whose reset conditions do not hold
 	Bypass     *BypassView   // nil: none
-	Test       bool          // it is drilled
+	// OutOfService: as things are it cannot trip, for no channel is left in the
+	// vote (bypassed, in test, or bad where all bad holds).
+	OutOfService bool
+	Test         bool // it is drilled
 }
 
 // BypassView is what is shown of a bypass.

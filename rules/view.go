@@ -7,11 +7,11 @@ import (
 )
 
 // Alarms appends every alarm that is not normal, in the order of the set, the
-// automatic ones behind it.
-func (e *Engine) Alarms(dst []AlarmView, _ tag.Stamp) []AlarmView {
+// automatic ones behind it; times that are still to come count from now.
+func (e *Engine) Alarms(dst []AlarmView, now tag.Stamp) []AlarmView {
 	for i := range e.alarms {
-		if e.alarms[i].state != Normal {
-			dst = append(dst, e.alarmView(i))
+		if e.alarms[i].state != Normal || !e.about[i].calls() {
+			dst = append(dst, e.alarmView(i, now))
 		}
 	}
 	return dst
@@ -23,15 +23,36 @@ func (e *Engine) Alarm(name string) (AlarmView, bool) {
 	if !ok || f.kind() != refAlarm {
 		return AlarmView{}, false
 	}
-	return e.alarmView(f.index()), true
+	return e.alarmView(f.index(), e.now), true
 }
 
-func (e *Engine) alarmView(i int) AlarmView {
+func (e *Engine) alarmView(i int, now tag.Stamp) AlarmView {
 	a, b := &e.alarms[i], &e.about[i]
-	return AlarmView{
-		Name: b.name, Text: b.text, State: a.state, Priority: b.priority, Occurrence: b.occurrence, Raised: b.raised,
-		Tag: a.tag, Value: b.atRaise, Limit: a.limit, NotWatched: a.notWatched, Agent: b.agent, Of: b.of,
+	v := AlarmView{
+		Name: b.name, Text: b.text, Guide: b.guide, Sort: b.sort, State: a.state, Standing: a.raised(), Sounds: e.sounds(i),
+		First: e.isFirst(i), Priority: b.priority, Occurrence: b.occurrence, Raised: b.raised,
+		Tag: a.tag, Value: b.atRaise, Limit: e.shownLimit(i), NotWatched: a.notWatched, Agent: b.agent, Of: b.of,
+		Test: e.ofTest(&Event{Rule: b.name, Quality: a.quality}),
 	}
+	if b.group >= 0 {
+		v.Group = e.groups[b.group].name
+	}
+	if m := e.shownMode(i); m >= 0 {
+		v.Mode = b.limits.modes[m].Name
+	}
+	switch over := b.over(); over {
+	case Shelved:
+		v.State, v.Who, v.Note = over, b.shelver.who, b.shelver.note
+		v.Left = e.shelveLeft(i, now)
+	case Suppressed:
+		v.State = over
+		if b.by&byUnder != 0 {
+			v.Under = e.about[b.under].name
+		}
+	case OutOfService:
+		v.State, v.Who, v.Note = over, b.remover.who, b.remover.note
+	}
+	return v
 }
 
 // Interlocks appends every interlock, in the order of the set; times that are
@@ -57,6 +78,7 @@ func (e *Engine) interlockView(i int, now tag.Stamp) InterlockView {
 	v := InterlockView{
 		Name: l.name, Text: l.text, State: l.state, Degraded: l.outs > 0 && l.state != Starting, Occurrence: l.occurrence,
 	}
+	e.lockMore(&v, l, now)
 	if l.state != Tripped {
 		if e.started && !l.wrecked() {
 			v.Votes = e.votes(i)
@@ -64,6 +86,9 @@ func (e *Engine) interlockView(i int, now tag.Stamp) InterlockView {
 		return v
 	}
 	v.FirstOut, v.Votes, v.TrippedAt, v.ResetReady = l.firstOut, l.votes, l.tripped, l.ready
+	if !l.ready && !l.standing && !l.wrecked() && !e.timers.runs(e.lockTimer(i, resetTimer)) && e.started {
+		v.Missing = e.unmet(i)
+	}
 	if slot := e.lockTimer(i, resetTimer); e.timers.runs(slot) {
 		v.ResetIn = time.Duration(max(e.timers.deadline[slot]-now.Mono, 0))
 	}

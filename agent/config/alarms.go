@@ -1,9 +1,7 @@
 package config
 
 import (
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -135,7 +133,8 @@ func (c *compiler) limit(t *tagInfo, toks []*node, whole *node, states map[strin
 	if t == nil || t.vague {
 		return v, rest, true
 	}
-	return v, rest, c.sameUnit(t, u, at) && c.within(t, v, toks[0])
+	v, ok = c.convert(t, v, u, at, false)
+	return v, rest, ok && c.within(t, v, toks[0])
 }
 
 func stateValue(word string, states map[string]float64, t *tagInfo) (float64, bool) {
@@ -157,7 +156,8 @@ func stateValue(word string, states map[string]float64, t *tagInfo) (float64, bo
 	return v, ok
 }
 
-// sameUnit holds the unit of a limit to that of its tag; a bare number takes it.
+// sameUnit holds the unit of a story's value to that of its tag, in which the
+// plant would deliver it; a bare number takes it.
 func (c *compiler) sameUnit(t *tagInfo, u string, at *node) bool {
 	want := c.plan.Tags[t.id].Unit
 	if u == "" || u == want {
@@ -179,154 +179,6 @@ func (c *compiler) within(t *tagInfo, v float64, at *node) bool {
 		return false
 	}
 	return true
-}
-
-var alarmForm = form{
-	{name: "watch", must: true, also: []string{"tag", "at"}},
-	{name: "high", also: []string{"h", "hi"}},
-	{name: "high-high", also: []string{"hh", "hihi", "high_high", "highhigh"}},
-	{name: "low", also: []string{"l", "lo"}},
-	{name: "low-low", also: []string{"ll", "lolo", "low_low", "lowlow"}},
-	{name: "is"},
-	{name: "deadband", also: []string{"hysteresis", "dead_band"}},
-	{name: "raise_after", also: []string{"raise-after", "delay", "on_delay", "on-delay"}},
-	{name: "clear_after", also: []string{"clear-after", "off_delay", "off-delay"}},
-	{name: "latch"},
-	{name: "profile", later: "profile"},
-	{name: "approved", later: "approved"},
-	{name: "rate", later: "rate"},
-	{name: "deviation", later: "rate"},
-	{name: "frozen", later: "rate"},
-	{name: "suppress", later: "suppress"},
-	{name: "shelve", later: "suppress"},
-}
-
-var limitForm = form{
-	{name: "at", must: true, also: []string{"limit", "value"}},
-	{name: "priority", must: true},
-	{name: "text", must: true},
-	{name: "deadband", later: "limit-deadband"},
-	{name: "raise_after", later: "limit-deadband"},
-}
-
-// limitKinds in rising order of the value; is is a state.
-var limitKinds = []struct {
-	name string
-	op   rules.Op
-}{{"low-low", rules.LE}, {"low", rules.LE}, {"high", rules.GE}, {"high-high", rules.GE}, {"is", rules.EQ}}
-
-func (c *compiler) compileAlarms() {
-	for _, p := range c.named("alarms", "alarms") {
-		c.claim(p.key)
-		c.alarm(p)
-	}
-}
-
-// maxDelay is the longest delay of a rule.
-const maxDelay = 24 * time.Hour
-
-// alarm makes one alarm for each limit that is written.
-func (c *compiler) alarm(p pair) {
-	f := c.read(p.val, "alarm", alarmForm)
-	t := c.tagNamed(f.get("watch"))
-	var shared rules.Alarm
-	if n := f.get("raise_after"); n != nil {
-		shared.OnDelay, _ = c.span(n, 0, maxDelay)
-	}
-	if n := f.get("clear_after"); n != nil {
-		shared.OffDelay, _ = c.span(n, 0, maxDelay)
-	}
-	shared.Latch = c.yes(f.get("latch"), false)
-	shared.Deadband = c.deadband(t, f.get("deadband"))
-	last, lastName, limits := math.Inf(-1), "", 0
-	for _, k := range limitKinds {
-		n := f.get(k.name)
-		if n == nil {
-			continue
-		}
-		limits++
-		a := shared
-		a.Name = p.key.text + "." + k.name
-		if c.taken[a.Name] == nil {
-			c.taken[a.Name] = p.key
-		}
-		v, at, ok := c.alarmLimit(t, n, k.name, &a)
-		if !ok || t == nil {
-			c.vague[a.Name] = true
-			continue
-		}
-		if k.op == rules.EQ {
-			a.Deadband = 0
-		} else {
-			if v <= last {
-				c.bad(at, "limit-order", "", "first", lastName, "second", k.name)
-			}
-			last, lastName = v, k.name
-		}
-		t.used = true
-		a.Cond = rules.Condition{Tag: t.id, Op: k.op, Limit: v}
-		c.plan.Rules.Alarms = append(c.plan.Rules.Alarms, a)
-	}
-	if limits == 0 && p.val.kind == section && f.get("profile") == nil && f.get("rate") == nil && !p.val.lost && !c.lostNear(p.val, ":") {
-		c.badOnce(p.key, "alarm-no-limit", "alarm-no-limit", "name", p.key.text)
-	}
-}
-
-func (c *compiler) alarmLimit(t *tagInfo, n *node, kind string, a *rules.Alarm) (v float64, at *node, ok bool) {
-	f := c.read(n, "limit", limitForm)
-	var ok1, ok2 bool
-	a.Priority, ok1 = c.priority(f.get("priority"))
-	a.Text, ok2 = c.prose(f.get("text"))
-	at = f.get("at")
-	if _, ok := c.plain(at); !ok {
-		return 0, at, false
-	}
-	v, rest, ok := c.limit(t, c.lex(at), at, nil)
-	if ok {
-		ok = c.nothing(rest)
-	}
-	if ok && t != nil && !t.unknownKind && kind != "is" && t.kind == tag.Bool {
-		c.bad(n, "limit-of-bool", "limit-of-bool", "text", at.text, "tag", string(t.name))
-		ok = false
-	}
-	if ok && t != nil && !t.unknownKind && kind != "is" && t.stated() {
-		c.bad(n, "limit-of-states", "limit-of-bool", "text", at.text, "tag", string(t.name))
-		ok = false
-	}
-	return v, at, ok && ok1 && ok2
-}
-
-// deadband reads `deadband: 2 °C`, in the tag's unit, smaller than its range.
-func (c *compiler) deadband(t *tagInfo, n *node) float64 {
-	if _, ok := c.plain(n); !ok {
-		return 0
-	}
-	v, rest, ok := c.number(c.lex(n), n)
-	if !ok {
-		return 0
-	}
-	u, at, rest := unit(rest)
-	if !c.nothing(rest) || t == nil || t.vague {
-		return 0
-	}
-	x := c.plan.Tags[t.id]
-	switch {
-	case !c.sameUnit(t, u, at):
-	case v < 0:
-		c.bad(n, "out-of-bounds", "", "text", n.text, "low", 0, "high", high(x))
-	case x.Ranged && v >= x.High-x.Low:
-		c.bad(n, "deadband-too-big", "", "text", n.text, "span", strconv.FormatFloat(x.High-x.Low, 'g', -1, 64), "unit", x.Unit)
-	default:
-		return v
-	}
-	return 0
-}
-
-func high(t Tag) any {
-	if t.Ranged {
-		return t.High - t.Low
-	}
-	return "…"
 }
 
 // notWatched reads `not_watched: {after: 10s, priority: high}`.

@@ -28,6 +28,7 @@ const (
 const (
 	SiteFile      = "site.yaml"
 	RulesFile     = "rules.yaml"
+	PeopleFile    = "people.yaml" // where site.yaml names no other
 	templateDir   = "templates"
 	templateExt   = ".yaml"
 	bundleHeading = "davy bundle 1\n"
@@ -40,7 +41,8 @@ type File struct {
 }
 
 // Bundle is a site as bytes: site.yaml, rules.yaml, the device templates it
-// uses as templates/<vendor>/<model>.yaml, and its key files. Files are sorted
+// uses as templates/<vendor>/<model>.yaml, its profiles as
+// profiles/<scheme>.yaml, its persons and its key files. Files are sorted
 // by name. It is what `davy apply` stores and what a start compiles.
 type Bundle struct {
 	Files []File
@@ -135,32 +137,32 @@ func goodName(name string) bool {
 }
 
 // ReadSite gathers the files of a site from the directory root of fsys
-// ("." for fsys itself): site.yaml, rules.yaml where there is one, the key files
-// it names, the files that fields of its links name, and the templates it names, from the site's own templates
-// directory or else from templates (vendor/model.yaml). The bundle holds what
-// could be read, so that Compile finds the rest of the problems too; it is nil
-// only without a site.yaml.
-func ReadSite(fsys fs.FS, root string, templates fs.FS) (*Bundle, Problems) {
+// ("." for fsys itself): site.yaml, rules.yaml where there is one, the file of
+// the persons, the key files it names, the files that fields of its links name,
+// and the templates and profiles it names, from the site's own directories
+// templates and profiles or else from library (templates as vendor/model.yaml,
+// profiles as profiles/scheme.yaml). The bundle holds what could be read, so
+// that Compile finds the rest of the problems too; it is nil only without a
+// site.yaml.
+func ReadSite(fsys fs.FS, root string, library fs.FS) (*Bundle, Problems) {
 	g := &gatherer{fsys: fsys, root: path.Clean(root), b: &Bundle{}}
 	if !g.take(SiteFile, true) {
 		g.problems.tidy()
 		return nil, g.problems
 	}
 	g.take(RulesFile, false)
-	g.strays()
 	c := newCompiler(g.b, nil)
 	c.quiet = true
+	persons := c.peopleFile()
+	if persons != "" {
+		g.take(persons, false)
+	}
+	g.strays(persons)
 	for _, name := range c.templateNames() {
-		if g.take(templatePath(name), false) || templates == nil {
-			continue
-		}
-		file := path.Join(name + templateExt)
-		if info, err := fs.Stat(templates, file); err != nil || info.IsDir() {
-			continue // Compile says it, with its place
-		}
-		if data, ok := g.read(templates, file, templatePath(name)); ok {
-			g.add(templatePath(name), data)
-		}
+		g.borrow(library, templatePath(name), name+templateExt)
+	}
+	for _, name := range c.profileFiles() {
+		g.borrow(library, profilePath(name), profilePath(name))
 	}
 	for _, name := range c.keyFiles() {
 		if goodName(name) {
@@ -174,6 +176,20 @@ func ReadSite(fsys fs.FS, root string, templates fs.FS) (*Bundle, Problems) {
 	}
 	g.problems.tidy()
 	return g.b, g.problems
+}
+
+// borrow takes a file of the site, or else of the library. What neither has
+// Compile says, with its place.
+func (g *gatherer) borrow(library fs.FS, own, name string) {
+	if g.take(own, false) || library == nil {
+		return
+	}
+	if info, err := fs.Stat(library, name); err != nil || info.IsDir() {
+		return
+	}
+	if data, ok := g.read(library, name, own); ok {
+		g.add(own, data)
+	}
 }
 
 func templatePath(name string) string { return path.Join(templateDir, name+templateExt) }
@@ -270,8 +286,9 @@ func (g *gatherer) leaves(name string) (string, bool) {
 	return "", false
 }
 
-// strays warns of YAML files that look as if they were meant and are not read.
-func (g *gatherer) strays() {
+// strays warns of YAML files that look as if they were meant and are not read;
+// that of the persons is.
+func (g *gatherer) strays(persons string) {
 	list, err := fs.ReadDir(g.fsys, g.root)
 	if err != nil {
 		return
@@ -279,10 +296,14 @@ func (g *gatherer) strays() {
 	for _, e := range list {
 		name := e.Name()
 		ext := strings.ToLower(path.Ext(name))
-		if e.IsDir() || ext != ".yaml" && ext != ".yml" || name == SiteFile || name == RulesFile || !utf8.ValidString(name) {
+		if e.IsDir() || ext != ".yaml" && ext != ".yml" || name == SiteFile || name == RulesFile || name == persons || !utf8.ValidString(name) {
 			continue
 		}
-		g.problems = append(g.problems, Problem{Place: Place{File: name}, Width: 1, Code: "file-not-read", Hint: "file-not-read", Warn: true})
+		p := Problem{Place: Place{File: name}, Width: 1, Code: "file-not-read", Hint: "file-not-read", Args: makeArgs([]any{"name", name}), Warn: true}
+		if name == PeopleFile && persons == "" {
+			p.Hint = "people-not-named"
+		}
+		g.problems = append(g.problems, p)
 	}
 }
 

@@ -69,11 +69,14 @@ type compiler struct {
 	tags     []*tagInfo // indexed by tag.ID
 	byName   map[tag.Name]*tagInfo
 	outputs  []*output
+	formulas map[string]*formula
 	taken    map[string]*node // names of rules and outputs
 	vague    map[string]bool  // rules that stand in the files and could not be read
 	notAfter time.Duration    // not_watched: after
 	notPrio  rules.Priority
 	guesses  int // how often something near was looked for
+	gas      map[string]*gas
+	schemes  map[string]*scheme // files of profiles that were read
 }
 
 func newCompiler(b *Bundle, set drivers.Set) *compiler {
@@ -207,9 +210,8 @@ var siteForm = form{
 	{name: "uplinks", also: []string{"uplink"}},
 	{name: "journal"},
 	{name: "not_watched"},
-	{name: "people", later: "people"},
-	{name: "computed", later: "computed"},
-	{name: "persons", later: "people"},
+	{name: "people", also: []string{"persons", "person"}},
+	{name: "computed"},
 }
 
 // sections sorts the top-level sections of both files by their name. Those
@@ -230,7 +232,7 @@ func (c *compiler) sections() {
 			if n == nil {
 				continue
 			}
-			if before := c.top[x.name]; len(before) > 0 && slices.Contains([]string{"gateway", "journal", "not_watched"}, x.name) {
+			if before := c.top[x.name]; len(before) > 0 && slices.Contains([]string{"gateway", "journal", "not_watched", "people"}, x.name) {
 				c.bad(n, "section-twice", "", "name", x.name, "place", before[0].place.String())
 				continue
 			}
@@ -251,13 +253,16 @@ func (c *compiler) sections() {
 func (c *compiler) compile() {
 	c.sections()
 	c.gateway()
+	c.compilePeople()
 	c.compileLinks()
 	c.compileDevices()
 	c.compileOutputs()
 	c.ownConditions()
 	c.notWatched()
+	c.compileComputed()
 	c.compileAlarms()
 	c.compileInterlocks()
+	c.escalations()
 	c.automatic()
 	c.compileStories()
 	c.compileUplinks()

@@ -54,7 +54,7 @@ func TestEveryProblem(t *testing.T) {
 		{SiteFile, "en: Jiangyin cold store 3}", "en: «" + strings.Repeat("x", 121) + "}", "text-too-long"},
 		{SiteFile, "{zh: 江阴冷库三号, en: Jiangyin cold store 3}", "«[a, b]", "not-a-section"},
 		{SiteFile, "{zh: 江阴冷库三号, en: Jiangyin cold store 3}", "{zh: 江阴, «冷库, en: x}", "yaml-comma"},
-		{SiteFile, "journal:\n", "people: people.yaml\njournal:\n", "not-in-this-version"},
+		{SiteFile, "journal:\n", "people: «people.yaml\njournal:\n", "people-file-missing"},
 		{SiteFile, "gateway:\n", "«plain\ngateway:\n", "yaml-no-colon"},
 		{RulesFile, "alarms:\n", "gateway: «{id: X, name: y}\nalarms:\n", "section-twice"},
 
@@ -136,7 +136,7 @@ func TestEveryProblem(t *testing.T) {
 		{RulesFile, "watch: comp1.discharge-temp", "watch: «comp1.discharge-tmp", "unknown-tag"},
 		{RulesFile, "watch: comp1.discharge-temp", "watch: «discharge-temp", "unknown-tag"},
 		{RulesFile, "watch: comp1.discharge-temp", "«tag: comp1.discharge-temp", "missing-field unknown-field"},
-		{RulesFile, "{at: 130 °C", "{at: 130 «°F", "unit-differs"},
+		{RulesFile, "{at: 130 °C", "{at: 130 «bar", "unit-differs"},
 		{RulesFile, "{at: 130 °C", "{at: 130«ppm", "unit-differs"},
 		{RulesFile, "{at: 130 °C", "{at: «190 °C", "limit-outside-range"},
 		{RulesFile, "{at: 145 °C", "{at: «120 °C", "limit-order"},
@@ -145,14 +145,14 @@ func TestEveryProblem(t *testing.T) {
 		{RulesFile, "priority: medium", "priority: «middle", "bad-word"},
 		{RulesFile, "priority: medium, ", "", "missing-field"},
 		{RulesFile, "deadband: 2 °C", "deadband: «230 °C", "deadband-too-big"},
-		{RulesFile, "deadband: 2 °C", "deadband: 2 «K", "unit-differs"},
+		{RulesFile, "deadband: 2 °C", "deadband: 2 «%", "unit-differs"},
 		{RulesFile, "deadband: 2 °C", "«hysteresis: 2 °C", "unknown-field"},
 		{RulesFile, "is: {at: stop", "high: «{at: stop", "limit-of-bool"},
 		{RulesFile, "is: {at: stop", "is: {at: «5", "limit-of-bool"},
 		{RulesFile, "    is: {at: stop, priority: low, text: {zh: 风机未运行, en: Fan not running}}\n", "", "alarm-no-limit"},
 		{RulesFile, "    latch: no\n", "    latch: «never\n", "bad-word"},
-		{RulesFile, "    latch: no\n", "    «approved: 2026-03-02 EHS-117\n", "not-in-this-version"},
-		{RulesFile, "    latch: no\n", "    «profile: gb50493/nh3\n", "not-in-this-version"},
+		{RulesFile, "    latch: no\n", "    approved: «EHS-117\n", "bad-approval"},
+		{RulesFile, "    latch: no\n", "    profile: «gb50493/nh3\n", "unknown-profile"},
 
 		// interlocks
 		{RulesFile, "trip_when: 2 of 3", "trip_when: «4 of 3", "vote-impossible"},
@@ -160,7 +160,7 @@ func TestEveryProblem(t *testing.T) {
 		{RulesFile, "trip_when: 2 of 3", "trip_when: «2oo3", "bad-form"},
 		{RulesFile, "- nh3-2.gas >= 150 ppm", "- «nh3-1.gas >= 160 ppm", "channel-twice"},
 		{RulesFile, "- nh3-2.gas >= 150 ppm", "- nh3-2.gas «150 ppm", "bad-form"},
-		{RulesFile, "- nh3-2.gas >= 150 ppm", "- nh3-2.gas >= 150 «mg/m3", "unit-differs"},
+		{RulesFile, "- nh3-2.gas >= 150 ppm", "- nh3-2.gas >= 150 «mg/m3", "unit-needs-gas"},
 		{RulesFile, "- nh3-2.gas >= 150 ppm", "- nh3-2.gas >= «1500 ppm", "limit-outside-range"},
 		{RulesFile, "- nh3-2.gas >= 150 ppm", "- «nh4-2.gas >= 150 ppm", "unknown-tag"},
 		{RulesFile, "channel_bad: counts as trip after 10s", "channel_bad: «ignored", "bad-form"},
@@ -175,7 +175,7 @@ func TestEveryProblem(t *testing.T) {
 		{RulesFile, "all channels < 25 ppm", "all channels < «200 ppm", "reset-while-tripping"},
 		{RulesFile, "all channels < 25 ppm", "all channels < 25 «%", "unit-differs"},
 		{RulesFile, "all channels < 25 ppm", "«any channel < 25 ppm", "bad-form"},
-		{RulesFile, "    reset: by", "    «bypass: one channel\n    reset: by", "not-in-this-version"},
+		{RulesFile, "    reset: by", "    bypass: «one channel\n    reset: by", "bad-form"},
 		{RulesFile, "  NH3-150:\n", "  «fan1:\n", "name-taken unknown-expectation unknown-rule"},
 
 		// stories

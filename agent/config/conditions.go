@@ -132,11 +132,15 @@ func (c *compiler) automatic() {
 		if c.taken[name] == nil {
 			c.taken[name] = info.n
 		}
-		c.plan.Rules.Alarms = append(c.plan.Rules.Alarms, rules.Alarm{
-			Name: name, Cond: rules.Condition{Tag: info.id},
+		a := rules.Alarm{
+			Name: name, Cond: rules.Condition{Tag: info.id}, Sort: rules.OfWatch,
 			Text:     rules.Text{Zh: i18n.Zh.Text(words, zh), En: i18n.En.Text(words, en)},
 			Priority: c.notPrio, OnDelay: c.notWatchedDelay(t), NotWatched: true,
-		})
+		}
+		if info.link >= 0 { // forty of them behind one dead switch are one line: the link's
+			a.Under = ConditionCode("link.*.silent", c.links[info.link].plan.Name)
+		}
+		c.plan.Rules.Alarms = append(c.plan.Rules.Alarms, a)
 	}
 }
 

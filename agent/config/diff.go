@@ -8,6 +8,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"davy/agent/people"
 	"davy/rules"
 )
 
@@ -58,7 +59,8 @@ func Diff(old, new *Bundle) []FileDiff {
 	return out
 }
 
-// WriteDiff prints differences in the unified form.
+// WriteDiff prints differences in the unified form. Of a hash of a PIN it shows
+// that it is another.
 func WriteDiff(w io.Writer, files []FileDiff) error {
 	out := bufio.NewWriter(w)
 	for _, f := range files {
@@ -77,7 +79,7 @@ func WriteDiff(w io.Writer, files []FileDiff) error {
 				}
 				continue
 			}
-			fmt.Fprintf(out, "%c%s\n", l.Op, clean(l.Text))
+			fmt.Fprintf(out, "%c%s\n", l.Op, people.Masked(clean(l.Text)))
 		}
 	}
 	return out.Flush()

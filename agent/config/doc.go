@@ -1,7 +1,7 @@
 // Package config compiles a site directory to an immutable Plan, or to every
 // problem in it with its file, line and column.
 //
-// The path: ReadSite gathers the files of a directory (and the templates, keys
+// The path: ReadSite gathers the files of a directory (and the templates, profiles, keys
 // and certificates they name) into a Bundle; Compile turns a Bundle into a Plan without
 // touching a file, a clock or a network. `davy apply` stores the Bundle;
 // `davy run` compiles the stored one, so a start depends on nothing else. The
@@ -37,6 +37,16 @@
 //     another one means % of its range;
 //   - every tag that a rule looks at has an alarm <tag>.not-watched, after
 //     three scans and at least not_watched.after (10 s);
+//   - such an alarm stands under its link's link.<name>.silent: behind one dead
+//     switch there is one line;
+//   - a number of the rules may stand in any unit that converts to its tag's (ppm,
+//     mg/m³ and %LEL by the tag's gas, at 20 °C and 101.325 kPa); a story's value may not;
+//   - an alarm's profile proposes limits, texts, priorities, deadband and delays;
+//     what the alarm writes goes before it, and approved decides: without it there is a
+//     warning. A proposed limit in another unit is rounded towards safety to two digits;
+//   - a high limit makes no sound while its high-high is raised, a low one likewise;
+//   - of an alarm's modes the first that holds counts; a limit that it does not
+//     write stays as it is;
 //   - every output has a tag <output>.state that reads its own register;
 //   - everything is read-only but the addresses in may_write, the watchdog's too,
 //     and on a link that is read_only everything is;
@@ -53,6 +63,8 @@
 //     texts by name, with = and != only;
 //   - the content of a file that a link's field names is part of the plan; the word
 //     after `secret` is the name of a secret, which is in no file;
+//   - persons stand in a file of their own, which is part of the plan; their roles are a
+//     closed list. A site whose persons cannot apply it is refused;
 //   - time zones are checked by their form, not looked up on this machine.
 //
 // Who owns what: a Bundle belongs to its caller; a Plan is shared and nobody
@@ -60,5 +72,5 @@
 // its promise and panics with BUG if it does not; whatever a bundle holds
 // gives problems, never a panic.
 //
-// Imports: drivers, drivers/tag, rules, rules/ruletest, agent/i18n.
+// Imports: drivers, drivers/tag, rules, rules/ruletest, agent/i18n, agent/people.
 package config

@@ -28,7 +28,30 @@ func testSet() drivers.Set {
 
 func tcpOnly() drivers.Set { return drivers.Set{"modbus-tcp": modbus.TCP{}} }
 
-func templates() fs.FS { return os.DirFS("testdata/templates") }
+// templates is what a site of testdata may borrow: templates of its own, and
+// the profiles that davy has.
+func templates() fs.FS { return library{} }
+
+type library struct{}
+
+func (library) Open(name string) (fs.File, error) {
+	if strings.HasPrefix(name, profileDir+"/") {
+		return os.DirFS("../../firmware-configs").Open(name)
+	}
+	return os.DirFS("testdata/templates").Open(name)
+}
+
+// putProfiles adds files of profiles as ReadSite would.
+func putProfiles(b *Bundle, names ...string) *Bundle {
+	for _, name := range names {
+		data, err := fs.ReadFile(templates(), profilePath(name))
+		if err != nil {
+			panic(err)
+		}
+		b.Put(profilePath(name), data)
+	}
+	return b
+}
 
 // readDir reads a site of testdata and compiles it.
 func readDir(t *testing.T, dir string) (*Bundle, *Plan, Problems) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,9 +22,11 @@ var interlockForm = form{
 	{name: "raise_after", also: []string{"raise-after", "delay", "on_delay"}},
 	{name: "then", must: true, also: []string{"effects", "effect", "actions", "action", "demand"}},
 	{name: "reset", must: true, hint: "missing-reset"},
-	{name: "bypass", later: "bypass"},
+	{name: "reset_when", also: []string{"reset-when"}},
+	{name: "arm_when", also: []string{"arm-when", "armed_when", "active_when"}},
+	{name: "arm_due", also: []string{"arm-due"}},
+	{name: "bypass", also: []string{"permit", "override"}},
 	{name: "approved", later: "approved"},
-	{name: "permit", later: "bypass"},
 }
 
 func (c *compiler) compileInterlocks() {
@@ -58,6 +61,11 @@ func (c *compiler) interlock(p pair) {
 		x.AllBadHolds = s == "hold"
 	}
 	c.degraded(f.get("degraded"), &x)
+	c.arming(f, &x)
+	c.bypass(f.get("bypass"), &x)
+	if n := f.get("reset_when"); n != nil {
+		x.ResetWhen, _, _ = c.conditionOf(n, x.Name+".reset", "room.people = 0")
+	}
 	c.demands(f.get("then"), &x)
 	c.reset(f.get("reset"), chans, whole, &x)
 	c.shared(f.get("trip_when"), chans, whole, &x)
@@ -69,6 +77,10 @@ type channel struct {
 	n   *node
 	tag *tagInfo
 }
+
+// channelForm is of a channel that says more than its condition: `{when:
+// estop.pressed = yes, manual: yes}`.
+var channelForm = form{{name: "when", must: true}, {name: "manual"}}
 
 // channels reads the conditions. whole is how many are written: the vote is
 // held against it even where one of them could not be read. -1: not known.
@@ -83,16 +95,23 @@ func (c *compiler) channels(n *node, x *rules.Interlock) (chans []channel, whole
 	first := map[string]*node{}
 	for _, item := range n.items {
 		ch := channel{n: item}
+		manual := false
+		if item.kind == section {
+			f := c.read(item, "channel", channelForm)
+			manual = c.yes(f.get("manual"), false)
+			if item = f.get("when"); item == nil {
+				item = &node{lost: true}
+			}
+		}
 		if _, ok := c.plain(item); ok {
-			toks := c.lex(item)
-			cond, t, rest, ok := c.condition(toks, item, nil, "nh3-1.gas >= 150 ppm")
-			if ok && c.nothing(rest) {
+			cond, t, ok := c.conditionOf(item, fmt.Sprintf("%s.channel-%d", x.Name, len(chans)+1), "nh3-1.gas >= 150 ppm")
+			if ok {
 				ch.tag = t
-				x.Channels = append(x.Channels, rules.Channel{Name: string(t.name), Cond: cond})
+				x.Channels = append(x.Channels, rules.Channel{Name: string(t.name), Cond: cond, Manual: manual})
 			}
 			if t != nil {
 				if before := first[string(t.name)]; before != nil {
-					c.bad(toks[0], "channel-twice", "channel-twice", "tag", string(t.name), "line", before.place.Line)
+					c.bad(c.lex(item)[0], "channel-twice", "channel-twice", "tag", string(t.name), "line", before.place.Line)
 				} else {
 					first[string(t.name)] = item
 				}
@@ -218,7 +237,7 @@ func (c *compiler) degraded(n *node, x *rules.Interlock) {
 	}
 }
 
-var demandForm = form{{name: "demand", must: true, also: []string{"output", "drive", "run", "start"}}, {name: "after", also: []string{"delay"}}}
+var demandForm = form{{name: "demand", must: true, also: []string{"output", "drive", "run", "start"}}, {name: "after", also: []string{"delay"}}, {name: "run_on", also: []string{"run-on", "hold"}}}
 
 // demands reads what a trip demands of outputs.
 func (c *compiler) demands(n *node, x *rules.Interlock) {
@@ -251,6 +270,9 @@ func (c *compiler) demands(n *node, x *rules.Interlock) {
 		}
 		if n := f.get("after"); n != nil {
 			d.Delay, _ = c.span(n, 0, maxDelay)
+		}
+		if n := f.get("run_on"); n != nil {
+			d.RunOn, _ = c.span(n, 0, maxDelay)
 		}
 		if slices.ContainsFunc(x.Demands, func(y rules.Demand) bool { return y.Output == d.Output }) {
 			c.bad(toks[0], "demand-twice", "", "output", d.Output)

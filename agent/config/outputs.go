@@ -13,19 +13,20 @@ import (
 
 // An output while it is compiled.
 type output struct {
-	n      *node
-	val    *node
-	plan   Output
-	rule   rules.Output
-	device *device
-	states map[string]float64
-	words  []string // in order
-	vague  bool     // its states or its occasions could not be read
-	deadAt *node
-	lostAt *node
-	scan   time.Duration
-	at     *node
-	writes *writable
+	n        *node
+	val      *node
+	plan     Output
+	rule     rules.Output
+	device   *device
+	states   map[string]float64
+	words    []string // in order
+	vague    bool     // its states or its occasions could not be read
+	deadAt   *node
+	lostAt   *node
+	escalate *node
+	scan     time.Duration
+	at       *node
+	writes   *writable
 }
 
 var outputForm = form{
@@ -35,6 +36,7 @@ var outputForm = form{
 	{name: "protective", must: true, also: []string{"safe", "safe_state", "trip"}},
 	{name: "states"},
 	{name: "proof", also: []string{"feedback"}},
+	{name: "escalate"},
 	{name: "scan"},
 	{name: "davy_dead", also: []string{"davy-dead", "dead"}},
 	{name: "link_lost", also: []string{"link-lost"}},
@@ -95,6 +97,7 @@ func (c *compiler) output(p pair) {
 	c.restart(o, f.get("after_restart"))
 	c.readBack(o)
 	c.proof(o, f.get("proof"))
+	o.escalate = f.get("escalate")
 }
 
 // statesOf reads `states: {stop: 0, run: 1}`.

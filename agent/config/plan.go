@@ -15,6 +15,7 @@ import (
 type Plan struct {
 	Hash    [32]byte // of the bundle it was compiled from
 	Gateway Gateway
+	People  People
 	Links   []Link
 	Tags    []Tag // indexed by tag.ID; entry 0 is no tag
 	Rules   rules.Set
@@ -31,6 +32,12 @@ type Plan struct {
 	Secrets []Secret
 	// Templates are the device templates that the site uses.
 	Templates []Template
+	// Profiles are what profiles proposed for the site's alarms, and Schemes the
+	// files that they are from; Converted are
+	// the numbers of the rules that stand in another unit than their tag's.
+	Profiles  []Basis
+	Schemes   []Scheme
+	Converted []Conversion
 }
 
 // Gateway is what the site says of itself.
@@ -83,7 +90,11 @@ type Tag struct {
 	Link   int           // index into Links; -1 for the agent's own conditions
 	Record Record
 	T90    time.Duration // of the detector, from its template; 0 unknown
-	Place  Place
+	// Of a computed tag: the tags that are read for it, and the longest time
+	// that it looks back. Its Period is the longest of theirs, its Link -1.
+	Of       []tag.ID
+	LookBack time.Duration
+	Place    Place
 	// Names are the names of the codes of an enumeration (Kind Enum) or of a
 	// bool, in order of the codes, and the texts of a text tag by their index in
 	// Plan.Texts.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"davy/agent/i18n"
+	"davy/agent/people"
 )
 
 // MaxProblems is how many problems are written; of the others their number.
@@ -103,6 +104,9 @@ func (p Problem) write(w io.Writer, lang i18n.Lang, b *Bundle, files map[string]
 		fmt.Fprintf(w, "%s:%d:%d: %s\n", p.Place.File, p.Place.Line, p.Place.Col, text)
 	}
 	line, ok := lineOf(b, files, p.Place)
+	if line = people.Masked(line); p.Code == badPINHash || p.Code == badPINCost {
+		line = hidden(line, p.Place.Col)
+	}
 	if !ok {
 		if remedy != "" {
 			fmt.Fprintf(w, "      %s\n", remedy)
@@ -116,6 +120,15 @@ func (p Problem) write(w io.Writer, lang i18n.Lang, b *Bundle, files map[string]
 		caret += " " + remedy
 	}
 	fmt.Fprintf(w, "      | %s\n", caret)
+}
+
+// hidden returns a line with everything from a column on hidden, as wide.
+func hidden(line string, col int) string {
+	rs := []rune(line)
+	for i := max(col-1, 0); i < len(rs); i++ {
+		rs[i] = '*'
+	}
+	return string(rs)
 }
 
 func lineOf(b *Bundle, files map[string][]string, p Place) (string, bool) {

@@ -31,6 +31,9 @@ type Report struct {
 	Links      []LinkReport
 	Interlocks []InterlockReport
 	Templates  []Template
+	Profiles   []Basis
+	Schemes    []Scheme
+	Converted  []Conversion
 }
 
 // LinkReport is what is asked on one link.
@@ -74,6 +77,7 @@ type Response struct {
 	Scan     time.Duration // until the register is asked next
 	Ahead    time.Duration // the longest transaction that can be ahead on the line, timeout included
 	Read     time.Duration // until the answer, at most the timeout
+	LookBack time.Duration // of a computed channel
 	OnDelay  time.Duration // of the interlock
 	Decision time.Duration // DecisionBound
 	Delay    time.Duration // of the demand
@@ -90,7 +94,7 @@ type Response struct {
 
 // Worst is the sum of the terms when every device answers in its time.
 func (r Response) Worst() time.Duration {
-	return r.Scan + r.Ahead + r.Read + r.OnDelay + r.Decision + r.Delay + r.AheadOut + r.Write
+	return r.Scan + r.Ahead + r.Read + r.LookBack + r.OnDelay + r.Decision + r.Delay + r.AheadOut + r.Write
 }
 
 // WorstDead is the same with one dead unit on each line.
@@ -103,6 +107,7 @@ func (p *Plan) Report() Report {
 	r := Report{
 		Gateway: p.Gateway.ID, Armed: p.Gateway.Armed, Hash: p.Hash, Conditions: len(p.Conditions),
 		Alarms: len(p.Rules.Alarms), Outputs: len(p.Outputs), Stories: len(p.Stories), Templates: p.Templates,
+		Profiles: p.Profiles, Schemes: p.Schemes, Converted: p.Converted,
 	}
 	perLink := make([]int, len(p.Links))
 	for _, t := range p.Tags[1:] {
@@ -136,7 +141,7 @@ func (p *Plan) interlockReport(x rules.Interlock) InterlockReport {
 		}
 		var all []Response
 		for _, ch := range x.Channels {
-			all = append(all, p.response(x, ch, d, p.Outputs[o]))
+			all = append(all, p.responses(x, ch, d, p.Outputs[o])...)
 		}
 		if len(all) > 0 {
 			out.Responses = append(out.Responses, slices.MaxFunc(all, func(a, b Response) int {
@@ -145,6 +150,24 @@ func (p *Plan) interlockReport(x rules.Interlock) InterlockReport {
 		}
 	}
 	return out
+}
+
+// responses are those of one channel: of one on a computed tag one for each
+// tag that is read for it.
+func (p *Plan) responses(x rules.Interlock, ch rules.Channel, d rules.Demand, o Output) []Response {
+	t := p.Tags[ch.Cond.Tag]
+	if len(t.Of) == 0 {
+		return []Response{p.response(x, ch, d, o)}
+	}
+	var all []Response
+	for _, id := range t.Of {
+		from := ch
+		from.Cond.Tag = id
+		r := p.response(x, from, d, o)
+		r.LookBack = t.LookBack
+		all = append(all, r)
+	}
+	return all
 }
 
 func (p *Plan) response(x rules.Interlock, ch rules.Channel, d rules.Demand, o Output) Response {
@@ -255,6 +278,15 @@ func (r Report) Write(w io.Writer, lang i18n.Lang) error {
 			say("note", i18n.Args{"text": inLang(x, lang)})
 		}
 	}
+	for _, x := range r.Profiles {
+		fmt.Fprintln(out)
+		x.write(out, lang)
+	}
+	for _, x := range r.Schemes {
+		fmt.Fprintln(out)
+		x.write(out, r.Profiles, lang)
+	}
+	writeConversions(out, r.Converted, lang)
 	for _, x := range r.Interlocks {
 		fmt.Fprintln(out)
 		text := inLang(x.Text, lang)
@@ -287,7 +319,10 @@ func (r Response) write(w io.Writer, lang i18n.Lang) {
 		for _, x := range []struct {
 			name string
 			d    time.Duration
-		}{{"scan", r.Scan}, {"ahead", ahead}, {"read", r.Read}, {"on-delay", r.OnDelay}, {"decision", r.Decision}, {"delay", r.Delay}, {"ahead-out", out}, {"write", r.Write}} {
+		}{{"scan", r.Scan}, {"ahead", ahead}, {"read", r.Read}, {"look-back", r.LookBack}, {"on-delay", r.OnDelay}, {"decision", r.Decision}, {"delay", r.Delay}, {"ahead-out", out}, {"write", r.Write}} {
+			if x.name == "look-back" && x.d == 0 {
+				continue // no computed channel
+			}
 			parts = append(parts, lang.Text("config.term-"+x.name, i18n.Args{"d": spell(x.d)}))
 		}
 		return strings.Join(parts, " + ")

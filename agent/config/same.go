@@ -10,11 +10,11 @@ import (
 )
 
 // Same reports whether the site directory root of fsys still holds every file
-// of b as it is there, and no rules or template of its own that b has not from
+// of b as it is there, and no rules, template or profile of its own that b has not from
 // it. Then ReadSite would gather b again; where it says no, ReadSite tells. It
 // reads the files piece by piece and parses nothing, so that a running agent
 // can look every minute.
-func (b *Bundle) Same(fsys fs.FS, root string, templates fs.FS) bool {
+func (b *Bundle) Same(fsys fs.FS, root string, library fs.FS) bool {
 	if _, have := b.File(RulesFile); !have {
 		if _, err := fs.Stat(fsys, path.Join(root, RulesFile)); !errors.Is(err, fs.ErrNotExist) {
 			return false
@@ -22,9 +22,10 @@ func (b *Bundle) Same(fsys fs.FS, root string, templates fs.FS) bool {
 	}
 	for _, f := range b.Files {
 		same := equal(fsys, path.Join(root, f.Name), f.Data)
-		if name, template := strings.CutPrefix(f.Name, templateDir+"/"); template && !same && templates != nil {
+		name, borrowed := strings.CutPrefix(f.Name, templateDir+"/")
+		if borrowed = borrowed || strings.HasPrefix(name, profileDir+"/"); borrowed && !same && library != nil {
 			_, err := fs.Stat(fsys, path.Join(root, f.Name))
-			same = errors.Is(err, fs.ErrNotExist) && equal(templates, name, f.Data)
+			same = errors.Is(err, fs.ErrNotExist) && equal(library, name, f.Data)
 		}
 		if !same {
 			return false

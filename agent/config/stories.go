@@ -3,11 +3,9 @@ package config
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"davy/drivers/tag"
-	"davy/rules"
 	"davy/rules/ruletest"
 )
 
@@ -40,6 +38,7 @@ func (c *compiler) compileStories() {
 func (c *compiler) story(n *node) {
 	f := c.read(n, "story", storyForm)
 	s := ruletest.Story{Where: n.place.String()}
+	before := len(c.problems)
 	s.Name, _ = c.prose(f.get("name"))
 	steps := f.get("story")
 	if !c.isList(steps, "- at: 0s") {
@@ -62,7 +61,17 @@ func (c *compiler) story(n *node) {
 		c.expects(sf.get("expect"), &st)
 		s.Steps = append(s.Steps, st)
 	}
+	if len(c.problems) == before && !n.lostWithin() { // else what it expects may be what could not be read
+		c.mustBeAbleToFail(f.get("name"), &s)
+	}
 	c.plan.Stories = append(c.plan.Stories, s)
+}
+
+// lostWithin reports whether anything of a node could not be read. The paper
+// has bounded how deep that goes.
+func (n *node) lostWithin() bool {
+	return n.lost || slices.ContainsFunc(n.items, (*node).lostWithin) ||
+		slices.ContainsFunc(n.pairs, func(p pair) bool { return p.key.lost || p.val.lostWithin() })
 }
 
 // qualities are the words for a quality in a story.
@@ -87,12 +96,12 @@ func (c *compiler) sets(n *node, st *ruletest.Step) {
 			continue
 		}
 		toks := c.lex(p.val)
-		const form = "5 ppm | bad | ramp to 160 ppm by 60s"
+		const form = "5 ppm | bad | 160 ppm bad | ramp to 160 ppm by 60s"
 		ok := len(toks) > 0
 		switch {
 		case !ok:
 			c.bad(p.val, "bad-form", "write-form", "text", p.val.text, "form", form)
-		case len(toks) == 1 && qualities[toks[0].text].Status() == tag.Bad && qualities[toks[0].text] != 0:
+		case len(toks) == 1 && qualities[toks[0].text] != 0 && !(t != nil && t.isState(toks[0].text)):
 			set.Quality = qualities[toks[0].text]
 		case starts(toks, "ramp", "to"):
 			ok = c.ramp(t, toks[2:], p.val, &set, st.At, form)
@@ -105,6 +114,12 @@ func (c *compiler) sets(n *node, st *ruletest.Step) {
 		set.Tag = t.id
 		st.Set = append(st.Set, set)
 	}
+}
+
+// isState reports whether a tag has a state of this name: it goes before a quality's.
+func (t *tagInfo) isState(name string) bool {
+	_, ok := t.states[name]
+	return ok
 }
 
 // storyValue takes a value of a tag; it may lie outside the tag's range, as
@@ -179,7 +194,7 @@ func (c *compiler) setValue(t *tagInfo, toks []*node, whole *node, set *ruletest
 	}
 	set.Value = v
 	if len(rest) == 1 {
-		if q, known := qualities[rest[0].text]; known && q.Status() != tag.Bad {
+		if q, known := qualities[rest[0].text]; known {
 			set.Quality, rest = q, nil
 		}
 	}
@@ -214,58 +229,12 @@ func (c *compiler) ramp(t *tagInfo, toks []*node, whole *node, set *ruletest.Set
 	return true
 }
 
-// dos reads `ack comp1-discharge.high`, `reset NH3-150`, one or a list;
-// `refused` at the end expects a refusal.
-func (c *compiler) dos(n *node, st *ruletest.Step) {
-	if n == nil || n.lost {
-		return
-	}
-	items := []*node{n}
-	if n.kind == list {
-		items = n.items
-	}
-	for _, item := range items {
-		if _, ok := c.plain(item); !ok {
-			continue
-		}
-		const form = "ack comp1-discharge.high | reset NH3-150 | reset NH3-150 refused"
-		toks := c.lex(item)
-		verbs := map[string]rules.Verb{"ack": rules.Ack, "reset": rules.Reset}
-		if len(toks) < 2 || verbs[toks[0].text] == 0 {
-			c.bad(item, "bad-form", "write-form", "text", item.text, "form", form)
-			continue
-		}
-		d := ruletest.Do{Verb: verbs[toks[0].text], Rule: toks[1].text, Where: item.place.String()}
-		rest := toks[2:]
-		if starts(rest, "refused") {
-			d.Refuse, rest = true, rest[1:]
-		}
-		if c.nothing(rest) && c.ruleNamed(toks[1]) {
-			st.Do = append(st.Do, d)
-		}
-	}
-}
-
 type ruleKind uint8
 
 const (
 	alarmRule ruleKind = iota + 1
 	lockRule
 )
-
-// ruleNamed reports whether a node names an alarm or an interlock.
-func (c *compiler) ruleNamed(n *node) bool {
-	name := n.text
-	if c.ruleKind[name] != 0 {
-		return true
-	}
-	if base, _, dotted := strings.Cut(name, "."); c.vague[name] || dotted && c.taken[base] != nil && c.taken[base].lost {
-		n.lost = true
-		return false
-	}
-	c.unknown(n, "unknown-rule", name, c.ruleNames)
-	return false
-}
 
 // namedRules fills ruleKind: the names of rules that a story may speak of,
 // also those of alarms that the engine makes by itself.
@@ -292,55 +261,4 @@ func (c *compiler) namedRules() {
 func (c *compiler) ruleNames() []string {
 	names := slices.Sorted(maps.Keys(c.ruleKind))
 	return names[:min(len(names), maxNames)]
-}
-
-// What a story may expect.
-var (
-	lockWords  = []string{"starting", "armed", "armed degraded", "tripped", "tripped degraded"}
-	alarmWords = []string{"normal", "unacked", "acked", "returned", "latched"}
-)
-
-// expects reads `{NH3-150: tripped, first_out: nh3-1.gas, votes: …, fan1: run}`.
-func (c *compiler) expects(n *node, st *ruletest.Step) {
-	if !c.isSection(n, "expect") {
-		return
-	}
-	for _, p := range n.pairs {
-		want, ok := c.plain(p.val)
-		if !ok || p.key.lost {
-			continue
-		}
-		want = strings.Join(strings.Fields(want), " ")
-		st.Expect = append(st.Expect, ruletest.Expect{Key: p.key.text, Want: want, Where: p.key.place.String()})
-		k := p.key.text
-		if k == "first_out" || k == "votes" {
-			continue
-		}
-		if o := c.outputOf[k]; o != nil {
-			if o.plan.IdleName != "" && o.plan.ProtectiveName != "" && want != o.plan.IdleName && want != o.plan.ProtectiveName {
-				c.notOneOf(p.val, want, []string{o.plan.IdleName, o.plan.ProtectiveName})
-			}
-			continue
-		}
-		if c.ruleKind[k] == 0 {
-			c.unknownExpectation(p.key)
-			continue
-		}
-		words := alarmWords
-		if c.ruleKind[k] == lockRule {
-			words = lockWords
-		}
-		if !slices.Contains(words, want) {
-			c.notOneOf(p.val, want, words)
-		}
-	}
-}
-
-func (c *compiler) unknownExpectation(n *node) {
-	base, _, dotted := strings.Cut(n.text, ".")
-	if c.vague[n.text] || dotted && c.taken[base] != nil && c.taken[base].lost {
-		return
-	}
-	outputs := namesOf(c.outputs, func(o *output) string { return o.plan.Name })
-	c.unknown(n, "unknown-expectation", n.text, func() []string { return append(c.ruleNames(), outputs()...) })
 }

@@ -8,6 +8,7 @@ import (
 
 	"davy/drivers"
 	"davy/drivers/tag"
+	units "davy/rules/unit"
 )
 
 // tagInfo is a tag while it is compiled.
@@ -25,6 +26,9 @@ type tagInfo struct {
 	states      map[string]float64
 	named       bool // states are all that it can be
 	address     drivers.Address
+	gas         *tagGas
+	gasLost     bool      // its gas could not be read
+	through     units.Gas // of a computed tag: the one gas of those that it looks at
 }
 
 var tagForm = form{
@@ -32,6 +36,7 @@ var tagForm = form{
 	{name: "type", also: []string{"datatype", "data_type", "format"}},
 	{name: "range", also: []string{"limits", "span"}},
 	{name: "unit", also: []string{"units", "eu"}},
+	{name: "gas", also: []string{"substance", "medium"}},
 	{name: "scan", also: []string{"interval", "poll", "period", "cycle"}},
 	{name: "text", also: []string{"name", "description"}},
 	{name: "record", also: []string{"log", "history"}},
@@ -75,6 +80,8 @@ func (c *compiler) tag(d *device, p pair, over *pair) {
 		}
 	}
 	c.rangeOf(f, &t)
+	info.gas = c.gasOf(f.get("gas"))
+	info.gasLost = info.gas == nil && f.get("gas") != nil
 	c.scaleOf(f, &t, &pt)
 	if t.Kind != tag.Text {
 		t.Kind = pt.Kind()

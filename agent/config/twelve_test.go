@@ -26,7 +26,7 @@ func TestTwelveMistakes(t *testing.T) {
 		"not-in-may-write site.yaml:33:24",
 		"unit-differs rules.yaml:4:87",
 		"limit-outside-range rules.yaml:7:16",
-		"not-in-this-version rules.yaml:10:5",
+		"unknown-profile rules.yaml:10:14",
 		"vote-count rules.yaml:15:16",
 		"output-unknown-state rules.yaml:21:17",
 	}
@@ -48,8 +48,8 @@ func TestTwelveOneByOne(t *testing.T) {
 	repaired := map[string]string{
 		"yaml-hash": "name: 江阴冷库 #3→name: 江阴冷库", "yaml-unexpected-colon": "    outputs: armed→  outputs: armed",
 		"unknown-field": "statoin→station", "yaml-full-width": "：→: ", "address.ambiguous": "holding 40011→ref 40011",
-		"yaml-needs-quotes": "unit: %→unit: '%'", "not-in-may-write": "[coil 0]→[coil 0, coil 1]", "unit-differs": "130 °F→130 °C",
-		"limit-outside-range": "120 %→90 %", "not-in-this-version": "profile: gb50493/nh3→high: {at: 28 ppm, priority: low, text: x}",
+		"yaml-needs-quotes": "unit: %→unit: '%'", "not-in-may-write": "[coil 0]→[coil 0, coil 1]", "unit-differs": "1.3 MPa→130 °C",
+		"limit-outside-range": "120 %→90 %", "unknown-profile": "profile: gb50493/NH3→high: {at: 28 ppm, priority: low, text: x}",
 		"vote-count": "2 of 4→2 of 3", "output-unknown-state": "davy_dead: stays}→davy_dead: stays, link_lost: stays}",
 	}
 	if len(repaired) != len(all) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -133,7 +134,7 @@ func TestEveryCodeHasWords(t *testing.T) {
 			t.Errorf("%s has no words", key)
 		}
 	}
-	raw, err := os.ReadFile("../i18n/words/config.en.json")
+	raw, err := ownWords()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,11 +145,18 @@ func TestEveryCodeHasWords(t *testing.T) {
 	}
 }
 
+// ownWords are the files of words that are this package's.
+func ownWords() ([]byte, error) {
+	a, err1 := os.ReadFile("../i18n/words/config.en.json")
+	b, err2 := os.ReadFile("../i18n/words/profiles.en.json")
+	return append(a, b...), errors.Join(err1, err2)
+}
+
 // Both languages have the same words with the same placeholders, and every
 // golden text is without an unfilled one.
 func TestLanguagesAgree(t *testing.T) {
 	place := regexp.MustCompile(`\{[a-z]+\}`)
-	raw, err := os.ReadFile("../i18n/words/config.en.json")
+	raw, err := ownWords()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Package control is the one goroutine that decides.
 //
 // A turn: gather (readings that were offered, commands, conditions), solve
-// (image, ageing, rules.Engine.Step), drive (output.Driver takes the newest
+// (image, ageing, rules.Step), drive (output.Driver takes the newest
 // demands), remember (the latch file), record (ring). It wakes when a batch
 // arrives or the earliest timer is due, and at least every Heartbeat. It never
 // waits for a disk, a network or another process: outputs, latch and ring each
@@ -77,7 +77,6 @@ type Loop struct {
 	// owned by Run's goroutine
 	mem         Memory
 	out         rules.Outcome
-	in          rules.Input
 	seen        []uint32 // tag → number of the step in which it was put
 	step        uint32
 	turn        ring.Turn
@@ -195,8 +194,7 @@ func (l *Loop) Do(ctx context.Context, c rules.Command) error {
 	var err error // the loop's until call has returned nil
 	if cerr := l.call(ctx, func() {
 		now := l.o.Now()
-		l.in = rules.Input{Now: now, Image: l.image.Readings(), Changed: l.image.TakeChanged()}
-		if err = l.o.Engine.Do(&l.in, c, &l.out); err != nil {
+		if err = rules.Do(l.o.Engine, l.image, now, c, &l.out); err != nil {
 			var refused *rules.RefusedError
 			note := err.Error()
 			if errors.As(err, &refused) {
@@ -287,9 +285,12 @@ func (l *Loop) Note(e rules.Event) {
 
 func (l *Loop) record(e *rules.Event) {
 	l.mem.Serial++
-	ev := ring.Event{Serial: l.mem.Serial, Event: *e}
+	ev := ring.Event{Serial: l.mem.Serial, Event: *e, Samples: uint32(len(e.Record))}
 	ev.Votes = slices.Clone(e.Votes) // the engine's own live until its next step
+	ev.Record = slices.Clone(ring.Thin(e.Record))
+	ev.Test = e.Test || !l.mem.Armed && ofPlant(e.Kind)
 	l.turn.Events = append(l.turn.Events, ev)
+	ev.Record = nil // the log has no room for samples; their number is shown
 	if len(l.log) < logKept {
 		l.log = append(l.log, ev)
 	} else {
@@ -386,20 +387,20 @@ func (l *Loop) batch(b *scan.Batch) {
 // take puts one reading into the image; a second reading of the same tag
 // since the last step makes a step first, so that none is skipped.
 func (l *Loop) take(r *tag.Reading) {
-	if l.seen[r.Tag] == l.step+1 {
+	over := l.next != 0 && l.next <= r.Received.Mono && l.image.Overlaid(r.Tag) // perhaps what lies over it
+	if l.seen[r.Tag] == l.step+1 || over {
 		l.stepOnce(r.Received)
 	}
 	l.seen[r.Tag] = l.step + 1
 	l.image.Put(*r)
-	l.turn.Readings = append(l.turn.Readings, *r)
+	l.turn.Readings = append(l.turn.Readings, l.image.Readings()[r.Tag]) // as it counts, with what lies over it
 	l.cause = r.Received.Mono
 }
 
 // stepOnce lets the rules see the image.
 func (l *Loop) stepOnce(now tag.Stamp) {
 	l.step++
-	l.in = rules.Input{Now: now, Image: l.image.Readings(), Changed: l.image.TakeChanged()}
-	l.o.Engine.Step(&l.in, &l.out)
+	rules.Step(l.o.Engine, l.image, now, &l.out)
 	l.settle(now)
 }
 
@@ -407,6 +408,12 @@ func (l *Loop) stepOnce(now tag.Stamp) {
 func (l *Loop) settle(now tag.Stamp) {
 	for _, d := range l.out.Demands {
 		l.o.Output.Demand(d.Output, d.Protective, l.cause)
+	}
+	l.turn.Readings = append(l.turn.Readings, l.out.Computed...)
+	for _, o := range l.out.Overlays { // these look otherwise from now on
+		r := l.image.Readings()[o.Tag]
+		r.Received = now
+		l.turn.Readings = append(l.turn.Readings, r)
 	}
 	for i := range l.out.Events {
 		l.record(&l.out.Events[i])

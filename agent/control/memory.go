@@ -11,7 +11,8 @@ import (
 
 // Memory is what must survive a restart of the decider: the engine's state by
 // rule name, whether outputs are armed, and the events that the keeper has not
-// confirmed, with the lineage of their serials. agent/latch keeps its bytes.
+// confirmed, with the lineage of their serials; of the samples of these at most
+// OutboxSamples. agent/latch keeps its bytes.
 type Memory struct {
 	Lineage [16]byte // random, made with the file; a lost file begins a new one
 	Serial  uint64   // of the last event
@@ -24,6 +25,12 @@ type Memory struct {
 }
 
 const memoryVersion = 1
+
+// OutboxSamples is how many samples of frozen records the outbox holds, of the
+// newest (about 66 kB of a slot); the others are left out there and travel from
+// memory only: they come with a restart of the keeper, not with one of the
+// decider, after which their event says how many are missing.
+const OutboxSamples = 2048
 
 var errMemory = errors.New("not a memory of this agent")
 

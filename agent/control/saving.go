@@ -28,8 +28,12 @@ func (l *Loop) remember(now tag.Stamp) {
 		l.dirty, l.probed = false, now.Mono
 		l.mem.Saved, l.mem.Boot, l.mem.Plan = now, l.o.Boot, l.o.Plan.Hash
 		l.mem.Engine = l.o.Engine.Snapshot(l.mem.Engine[:0], now)
-		l.mem.Outbox = l.o.Keep.Outbox(l.mem.Outbox[:0])
+		l.mem.Outbox = lean(l.o.Keep.Outbox(l.mem.Outbox[:0]), OutboxSamples)
 		l.payload = l.mem.Append(l.payload[:0])
+		if len(l.payload) > latch.MaxPayload { // samples are worth less than events
+			l.mem.Outbox = lean(l.mem.Outbox, 0)
+			l.payload = l.mem.Append(l.payload[:0])
+		}
 		for len(l.payload) > latch.MaxPayload && len(l.mem.Outbox) > 1 {
 			l.mem.Outbox = shorter(l.mem.Outbox) // states are worth more than what is to be told of them
 			l.payload = l.mem.Append(l.payload[:0])
@@ -42,6 +46,21 @@ func (l *Loop) remember(now tag.Stamp) {
 		l.put("latch.failed", true)
 		l.release(1, ErrNotSaved)
 	}
+}
+
+// lean leaves the samples out of the older records so that of all events
+// together at most limit are left; each such event still says how many it had.
+func lean(events []ring.Event, limit int) []ring.Event {
+	for i := len(events) - 1; i >= 0; i-- {
+		n := min(len(events[i].Record), ring.MaxSamples)
+		if n > limit {
+			events[i].LeaveOut()
+			limit = 0 // an older one is not kept before a newer one
+			continue
+		}
+		limit -= n
+	}
+	return events
 }
 
 // shorter gives up the older half of events; the first of the rest says so,

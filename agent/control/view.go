@@ -22,7 +22,9 @@ type View struct {
 	Alarms       []rules.AlarmView
 	Interlocks   []rules.InterlockView
 	Demands      []rules.OutputState // by output
-	Log          []ring.Event        // oldest first
+	Devices      []rules.DeviceView
+	Forces       []rules.ForceView
+	Log          []ring.Event // oldest first
 }
 
 // View copies what is, from any goroutine.
@@ -38,10 +40,16 @@ func (l *Loop) View(ctx context.Context) (*View, error) {
 			Alarms:     l.o.Engine.Alarms(nil, now),
 			Interlocks: l.o.Engine.Interlocks(nil, &in),
 			Demands:    l.o.Engine.Demands(nil),
+			Devices:    l.o.Engine.Devices(nil, now),
+			Forces:     l.o.Engine.Forces(nil, now),
 			Log:        append(slices.Clone(l.log[l.logAt:]), l.log[:l.logAt]...),
 		}
 		for i := range v.Interlocks { // the engine's own slices live until its next step
 			v.Interlocks[i].Votes = slices.Clone(v.Interlocks[i].Votes)
+			if b := v.Interlocks[i].Bypass; b != nil {
+				own := *b
+				v.Interlocks[i].Bypass = &own
+			}
 		}
 	})
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 
 // Client talks to a running agent: one connection per call.
 type Client struct {
-	Path string
+	Path  string
+	Proof *Proof // of who commands; nil: claimed
 }
 
 // View asks for Status, Alarms or Log.
@@ -36,6 +37,9 @@ func (c *Client) Do(ctx context.Context, cmd Command) (*Result, error) {
 	wait := CommandWait
 	if cmd.Do == Reload {
 		wait = ReloadWait
+	}
+	if c.Proof != nil {
+		wait += ProofWait
 	}
 	a, err := c.ask(ctx, cmd, wait)
 	if err != nil {
@@ -91,7 +95,7 @@ func (c *Client) once(ctx context.Context, cmd Command, wait time.Duration) (*an
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	raw, err := json.Marshal(request{Command: cmd})
+	raw, err := json.Marshal(request{Command: cmd, Proof: c.proofOf(cmd.Do)})
 	if err != nil {
 		return nil, fmt.Errorf("ask agent: %w", err)
 	}

@@ -98,15 +98,51 @@ func PriorityOf(p rules.Priority) Priority {
 	return ""
 }
 
-// AlarmOf converts an alarm of the engine.
-func AlarmOf(a *rules.AlarmView, names Names) Alarm {
+// AlarmStateOf converts a state of an alarm; "" for one that is not known here.
+func AlarmStateOf(s rules.AlarmState) AlarmState {
 	states := [...]AlarmState{
 		rules.Normal: Normal, rules.Unacked: Unacked, rules.Acked: Acked, rules.ReturnedUnacked: ReturnedUnacked,
-		rules.LatchedUnacked: LatchedUnacked, rules.LatchedAcked: LatchedAcked,
+		rules.LatchedUnacked: LatchedUnacked, rules.LatchedAcked: LatchedAcked, rules.Shelved: Shelved, rules.Suppressed: Suppressed,
+		rules.OutOfService: OutOfService,
 	}
+	if int(s) >= len(states) {
+		return ""
+	}
+	return states[s]
+}
+
+// InterlockStateOf converts a state of an interlock; "" for one that is not known here.
+func InterlockStateOf(s rules.InterlockState) InterlockState {
+	states := [...]InterlockState{rules.Starting: Starting, rules.Armed: Armed, rules.Tripped: Tripped, rules.Unarmed: Unarmed}
+	if int(s) >= len(states) {
+		return ""
+	}
+	return states[s]
+}
+
+// SortName names what an alarm is about, "" for a sort that is not known here.
+func SortName(s rules.Sort) string {
+	sorts := [...]string{
+		rules.OfLimit: "limit", rules.OfRate: "rate", rules.OfDeviation: "deviation", rules.OfState: "state", rules.OfFreeze: "freeze",
+		rules.OfWatch: "watch", rules.OfInstrument: "instrument",
+	}
+	if int(s) >= len(sorts) {
+		return ""
+	}
+	return sorts[s]
+}
+
+// AlarmOf converts an alarm of the engine.
+func AlarmOf(a *rules.AlarmView, names Names) Alarm {
 	v := Alarm{
-		Name: a.Name, Text: TextOf(a.Text), State: states[a.State], Priority: PriorityOf(a.Priority),
+		Name: a.Name, Text: TextOf(a.Text), State: AlarmStateOf(a.State), Priority: PriorityOf(a.Priority),
 		Occurrence: a.Occurrence, Raised: Wall(a.Raised), Value: number(a.Value), NotWatched: a.NotWatched, Agent: a.Agent,
+		Sort: SortName(a.Sort), Of: a.Of, Standing: a.Standing, Sounds: a.Sounds, First: a.First, Group: a.Group, Left: max(a.Left, 0).Seconds(),
+		Who: a.Who, Note: a.Note, Under: a.Under, Mode: a.Mode, Test: a.Test,
+	}
+	if a.Guide != (rules.Text{}) {
+		guide := TextOf(a.Guide)
+		v.Guide = &guide
 	}
 	v.Tag, v.Unit = names.of(a.Tag)
 	v.ValueName = names.value(a.Tag, a.Value)
@@ -123,11 +159,11 @@ func AlarmOf(a *rules.AlarmView, names Names) Alarm {
 
 // InterlockOf converts an interlock of the engine.
 func InterlockOf(i *rules.InterlockView) Interlock {
-	states := [...]InterlockState{rules.Starting: Starting, rules.Armed: Armed, rules.Tripped: Tripped}
 	return Interlock{
-		Name: i.Name, Text: TextOf(i.Text), State: states[i.State], Degraded: i.Degraded, Occurrence: i.Occurrence,
+		Name: i.Name, Text: TextOf(i.Text), State: InterlockStateOf(i.State), Degraded: i.Degraded, Occurrence: i.Occurrence,
 		TrippedAt: Wall(i.TrippedAt), FirstOut: i.FirstOut, Votes: votesOf(i.Votes),
 		ResetReady: i.ResetReady, ResetIn: i.ResetIn.Seconds(),
+		Bypass: bypassOf(i.Bypass), Test: i.Test,
 	}
 }
 
@@ -155,10 +191,18 @@ var kinds = map[rules.Kind]string{
 	rules.InterlockReset: "interlock-reset", rules.InterlockDegraded: "interlock-degraded",
 	rules.InterlockRestored: "interlock-restored", rules.OutputDemanded: "output-demanded",
 	rules.OutputReleased: "output-released", rules.InterlockTrippedAtStart: "interlock-tripped-at-start",
+	rules.AlarmShelved: "alarm-shelved", rules.AlarmUnshelved: "alarm-unshelved", rules.AlarmSuppressed: "alarm-suppressed",
+	rules.AlarmUnsuppressed: "alarm-unsuppressed", rules.AlarmRemoved: "alarm-removed", rules.AlarmRestored: "alarm-restored",
+	rules.AlarmRealarmed: "alarm-realarmed", rules.SoundSilenced: "sound-silenced", rules.InterlockUnarmed: "interlock-unarmed",
+	rules.BypassAsked: "bypass-asked", rules.BypassBegan: "bypass-began", rules.BypassReminded: "bypass-reminded",
+	rules.BypassEnded: "bypass-ended", rules.BypassOverdue: "bypass-overdue", rules.InterlockRecorded: "interlock-recorded",
+	rules.OutputProved: "output-proved", rules.OutputEscalated: "output-escalated", rules.PointRemoved: "point-removed",
+	rules.PointRestored: "point-restored", rules.ForceBegan: "force-began", rules.ForceEnded: "force-ended",
+	rules.TestBegan: "test-began", rules.TestEnded: "test-ended",
 	ring.AgentStarted: "agent-started", ring.AgentStopped: "agent-stopped", ring.PlanApplied: "plan-applied",
 	ring.OutputsArmed: "outputs-armed", ring.OutputsDisarmed: "outputs-disarmed", ring.CommandRefused: "command-refused",
 	ring.LatchLost: "latch-lost", ring.OutputUnknown: "output-unknown", ring.ClockStepped: "clock-stepped",
-	ring.OutputWritten: "output-written", ring.OutputFailed: "output-failed", ring.DeviceEvent: "device-event",
+	ring.OutputWritten: "output-written", ring.OutputFailed: "output-failed", ring.DeviceEvent: "device-event", ring.PersonRefused: "person-refused",
 }
 
 // KindName names a kind of event, stable; "kind-N" if it is not known here.
@@ -175,6 +219,11 @@ func EventOf(e *ring.Event, names Names) Event {
 		Serial: e.Serial, Kind: KindName(e.Kind), At: Wall(e.At), Rule: e.Rule, Occurrence: e.Occurrence,
 		Priority: PriorityOf(e.Priority), Value: number(e.Value), FirstOut: e.FirstOut, Votes: votesOf(e.Votes),
 		Output: e.Output, Note: e.Note,
+		Test: e.Test, First: e.First, Channel: e.Channel, Second: e.Second, For: max(e.For, 0).Seconds(), Result: ResultName(e.Result),
+		Samples: max(e.Samples, uint32(len(e.Record))),
+	}
+	if e.Hidden != rules.Normal {
+		v.Hidden = AlarmStateOf(e.Hidden)
 	}
 	v.Tag, v.Unit = names.of(e.Tag)
 	if e.Kind == ring.DeviceEvent { // its value is a severity, and none of its tag

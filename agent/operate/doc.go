@@ -7,8 +7,11 @@
 // garbage, reads nothing, opens many connections or leaves in the middle costs
 // a bounded amount of memory and time and nothing else. Who asks is what the
 // kernel says of the peer (SO_PEERCRED), never what the request says: the
-// person is *claimed* by the operating system's user. (*Proved*, by person and
-// PIN, has its place in Who; nothing sets it yet.)
+// person is *claimed* by the operating system's user. A command may carry a Proof,
+// a person's id and PIN: where the agent finds it good, the command is that
+// person's, *proved*. Each connection is a session of its own, in which one person
+// at most is proved: two sessions are two entries of a PIN. Whether two people
+// made them nobody here can know.
 //
 // One JSON object per line each way. Request: {"do":"status"}; answer:
 // {"ok":true,"view":{…}}, {"ok":true,"result":{…}}, {"ok":true,"fresh":{…}} or
@@ -47,6 +50,8 @@ const (
 	CommandWait = 10 * time.Second       // … for a command; then nobody knows whether it was carried out
 	ReloadWait  = time.Minute            // … for reload
 	ReadWait    = 15 * time.Second       // … for a reading; then it is not known
+	MaxWrong    = 3                      // wrong proofs on one connection; then it is closed
+	ProofWait   = 15 * time.Second       // a proof has so long, the others before it included
 	MaxReads    = 4                      // readings asked for at once; more are told "busy"
 	Pace        = 20 * time.Millisecond  // between two requests of a connection
 	Hold        = 100 * time.Millisecond // a connection keeps its place at least so long, however fast it goes
@@ -68,10 +73,11 @@ const (
 // Read asks for one tag from its device now, before what is polled.
 const Read = "read"
 
-// Requests that command.
+// Prove asks only whether a Proof is good, before more is done on the strength of it.
+const Prove = "prove"
+
+// Requests that command the agent itself; those to its rules are in acts.go.
 const (
-	Ack    = "ack"
-	Reset  = "reset"
 	Arm    = "arm"
 	Disarm = "disarm"
 	Reload = "reload"
@@ -101,20 +107,26 @@ const (
 
 // Who says whose word it is.
 type Who struct {
-	Name   string `json:"name"`   // of the operating system's user, or "uid:N"
+	Name   string `json:"name"`   // proved: the person's id; else of the operating system's user, or "uid:N"
 	Proved bool   `json:"proved"` // person and PIN; else claimed
 }
 
 // Command is a person's word to the agent.
 type Command struct {
 	Do         string   `json:"do"`
-	Rule       string   `json:"rule,omitempty"`       // ack, reset
+	Rule       string   `json:"rule,omitempty"`       // of those to the rules: a rule; of some a device or a tag
 	Occurrence uint64   `json:"occurrence,omitempty"` // as shown to the person
 	Note       string   `json:"note,omitempty"`
-	Tag        string   `json:"tag,omitempty"`   // read
-	Plan       string   `json:"plan,omitempty"`  // reload: hash of what was applied, hex
-	Names      []string `json:"names,omitempty"` // reload: rules that may be dropped though they stand
-	Who        Who      `json:"-"`               // the server's finding
+	Channel    string   `json:"channel,omitempty"` // bypass, confirm, end-bypass
+	Value      string   `json:"value,omitempty"`   // force: as a person writes it, see ValueOf
+	For        float64  `json:"for_s,omitempty"`   // shelve, bypass, force, begin-test
+	Result     string   `json:"result,omitempty"`  // end-test: passed, failed, aborted
+	Tag        string   `json:"tag,omitempty"`     // read
+	Plan       string   `json:"plan,omitempty"`    // reload: hash of what was applied, hex
+	Names      []string `json:"names,omitempty"`   // reload: rules that may be dropped though they stand
+	Who        Who      `json:"-"`                 // the server's finding, like what follows
+	Roles      []string `json:"-"`                 // of Who, where proved
+	Session    string   `json:"-"`                 // of the connection, random
 }
 
 // Result says what a command did.
@@ -148,6 +160,9 @@ func (e *Error) In(l i18n.Lang) string {
 		args[k] = v
 	}
 	key := e.Code
+	if _, ok := args["conditions"]; ok && key == "refused.reset-not-met" {
+		key = "refused.reset-not-met.conditions"
+	}
 	if channels, ok := args["channels"]; ok && key == "refused.still-standing" { // of an interlock
 		key = "refused.still-standing.interlock"
 		if channels != "" {
@@ -168,6 +183,7 @@ var (
 // request and answer are the lines.
 type request struct {
 	Command
+	Proof *Proof `json:"proof,omitempty"`
 }
 
 type answer struct {

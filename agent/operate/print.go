@@ -16,6 +16,8 @@ type Paper struct {
 	Lang i18n.Lang
 	Zone *time.Location // nil: the gateway's own, else the machine's
 	Last int            // events of the log that are printed; 0: all
+	All  bool           // of alarms: those to which nobody is called too, and each that stands under another
+	Only AlarmState     // of alarms: only those shelved, suppressed or out of service; "": see All
 }
 
 // page is a View on its way to paper.
@@ -56,6 +58,8 @@ func (p Paper) Status(w io.Writer, v *View) error {
 	g.warnings()
 	g.trips()
 	g.alarms()
+	g.hiddenCounts()
+	g.points()
 	g.interlocks()
 	g.outputs()
 	g.links()
@@ -63,15 +67,26 @@ func (p Paper) Status(w io.Writer, v *View) error {
 	return g.to(w)
 }
 
-// Alarms prints trips and alarms only.
+// Alarms prints trips and alarms only, or what Only says.
 func (p Paper) Alarms(w io.Writer, v *View) error {
 	g := p.page(v)
+	if p.Only != "" {
+		g.hidden(p.Only)
+		return g.to(w)
+	}
 	g.warnings()
 	warned := g.b.Len()
 	g.trips()
 	g.alarms()
 	if g.b.Len() == warned {
 		g.line(g.say("operate.quiet", nil))
+	}
+	if !p.All {
+		g.hiddenCounts()
+		return g.to(w)
+	}
+	for _, s := range []AlarmState{Shelved, Suppressed, OutOfService} {
+		g.hidden(s)
 	}
 	return g.to(w)
 }
@@ -158,7 +173,7 @@ func (p *page) title() {
 	}
 	for i := range v.Alarms {
 		switch a := &v.Alarms[i]; {
-		case a.State == Normal:
+		case a.State == Normal, a.State.Hidden():
 		case a.NotWatched:
 			unwatched++
 		case a.State.Wanted():
@@ -222,7 +237,11 @@ func (p *page) trips() {
 		if k.FirstOut != "" {
 			first = p.say("operate.first-out", i18n.Args{"channel": k.FirstOut})
 		}
-		rows = append(rows, []string{mark(k.Occurrence), k.Name, k.Text.In(p.Lang), p.ago(k.TrippedAt), first, ready})
+		text := k.Text.In(p.Lang)
+		if k.Test {
+			text = p.say("operate.mark.test", nil) + " " + text
+		}
+		rows = append(rows, []string{mark(k.Occurrence), k.Name, text, p.ago(k.TrippedAt), first, ready})
 		for j := range k.Votes {
 			rows = append(rows, []string{"     " + p.vote(&k.Votes[j])})
 		}
@@ -257,7 +276,7 @@ func (p *page) alarms() {
 		}
 		return 2
 	}
-	list := slices.DeleteFunc(slices.Clone(p.v.Alarms), func(a Alarm) bool { return a.State == Normal })
+	list := slices.DeleteFunc(slices.Clone(p.v.Alarms), func(a Alarm) bool { return a.State == Normal || a.State.Hidden() })
 	slices.SortStableFunc(list, func(a, b Alarm) int {
 		return cmp.Or(
 			cmp.Compare(group(&a), group(&b)),
@@ -272,9 +291,10 @@ func (p *page) alarms() {
 		for i := range list {
 			if a := &list[i]; group(a) == n {
 				rows = append(rows, []string{
-					mark(a.Occurrence), p.say("operate.priority."+string(a.Priority), nil), a.Name, a.Text.In(p.Lang),
-					p.ago(a.Raised), p.say("operate.alarm."+string(a.State), nil), p.why(a),
+					mark(a.Occurrence), p.say("operate.priority."+string(a.Priority), nil), a.Name, p.text(a),
+					p.ago(a.Raised), p.state(a), p.why(a),
 				})
+				rows = append(rows, p.folded(a)...)
 			}
 		}
 		if len(rows) > 0 {
@@ -422,9 +442,9 @@ func (p *page) condition(code string) string {
 func (p *page) event(e *Event) string {
 	key := "operate.event." + e.Kind
 	if !i18n.Has(key) {
-		return strings.TrimSpace(e.Kind + " " + e.Rule)
+		return p.marks(e) + strings.TrimSpace(e.Kind+" "+e.Rule)
 	}
-	return strings.TrimSpace(p.say(key, i18n.Args{"rule": e.Rule, "output": e.Output}))
+	return p.marks(e) + strings.TrimSpace(p.say(key, i18n.Args{"rule": e.Rule, "output": e.Output}))
 }
 
 // eventMore says the rest of it.
@@ -463,6 +483,7 @@ func (p *page) eventMore(e *Event) string {
 	for i := range e.Votes {
 		parts = append(parts, p.vote(&e.Votes[i]))
 	}
+	parts = append(parts, p.eventActs(e)...)
 	if e.Who != nil {
 		key := "operate.who.claimed"
 		if e.Who.Proved {
@@ -470,14 +491,20 @@ func (p *page) eventMore(e *Event) string {
 		}
 		parts = append(parts, p.say(key, i18n.Args{"name": e.Who.Name}))
 	}
+	if e.Second != "" {
+		parts = append(parts, p.say("operate.second", i18n.Args{"name": e.Second}))
+	}
 	if e.Note != "" {
 		note := e.Note
-		if e.Kind == "command-refused" && i18n.Has("refused."+note) {
+		if (e.Kind == "command-refused" || e.Kind == "person-refused") && i18n.Has("refused."+note) {
 			refused := &Error{Code: "refused." + note, Args: map[string]any{"rule": e.Rule}}
 			if p.interlock(e.Rule) {
 				refused.Args["channels"] = ""
 			}
-			note = refused.In(p.Lang)
+			note = unfilled(refused.In(p.Lang))
+		}
+		if e.Kind == "alarm-suppressed" {
+			note = p.say("operate.stands-under", i18n.Args{"rule": note})
 		}
 		parts = append(parts, note)
 	}

@@ -204,7 +204,7 @@ func (s *Server) leave(c *net.UnixConn, uid uint32) {
 
 // converse answers the requests of one connection.
 func (s *Server) converse(ctx context.Context, c *net.UnixConn, uid uint32) {
-	who := Who{Name: userName(uid)}
+	who, own := Who{Name: userName(uid)}, newSession()
 	in := bufio.NewReaderSize(c, MaxRequest)
 	for {
 		_ = c.SetReadDeadline(time.Now().Add(Idle)) // fails only when it was closed: then the read does too
@@ -221,11 +221,19 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn, uid uint32) {
 			return
 		}
 		var r request
-		if err := json.Unmarshal(line, &r); err != nil {
+		err = json.Unmarshal(line, &r)
+		clear(line) // there may be a PIN in it
+		if err != nil {
 			s.reply(c, &answer{Error: &Error{Code: "operate.bad-request"}})
 			return
 		}
-		r.Who = who
+		r.Who, r.Session = who, own.id
+		if e := s.prove(ctx, &r, own); e != nil {
+			if !s.reply(c, &answer{Error: e}) || own.wrong >= MaxWrong || !rest(ctx, Pace) {
+				return
+			}
+			continue
+		}
 		var ok bool
 		switch r.Do {
 		case Status, Alarms, Log:
@@ -237,9 +245,15 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn, uid uint32) {
 			}
 		case Read:
 			ok = s.reply(c, s.read(ctx, r.Command))
-		case Ack, Reset, Arm, Disarm, Reload:
+		case Prove:
+			ok = s.reply(c, &answer{OK: true, Result: &Result{}}) // it was, above
+		case Arm, Disarm, Reload:
 			ok = s.reply(c, s.command(ctx, r.Command))
 		default:
+			if Acts(r.Do) {
+				ok = s.reply(c, s.command(ctx, r.Command))
+				break
+			}
 			ok = s.reply(c, &answer{Error: &Error{Code: "operate.unknown-request", Args: map[string]any{"request": clean(r.Do)}}})
 		}
 		if !ok || !rest(ctx, Pace) {
@@ -318,15 +332,13 @@ func (s *Server) command(ctx context.Context, c Command) *answer {
 
 // check refuses what no command may hold, before anybody acts on it.
 func check(c *Command) *Error {
-	if c.Do == Ack || c.Do == Reset {
-		if c.Rule == "" || c.Occurrence == 0 {
-			return &Error{Code: "operate.rule-and-occurrence"}
-		}
+	if err := c.lacks(); err != nil {
+		return err
 	}
 	if len(c.Note) > MaxNote || len(c.Names) > MaxNames {
 		return &Error{Code: "operate.too-long"}
 	}
-	for _, s := range append([]string{c.Rule, c.Plan, c.Tag}, c.Names...) {
+	for _, s := range append([]string{c.Rule, c.Plan, c.Tag, c.Channel, c.Value, c.Result}, c.Names...) {
 		if len(s) > MaxName {
 			return &Error{Code: "operate.too-long"}
 		}

@@ -137,6 +137,11 @@ func TestShowAndCommand(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	cmd.Who = Who{Name: me} // whatever the request says
+	if len(a.did) == 1 {
+		if cmd.Session = a.did[0].Session; len(cmd.Session) != 32 {
+			t.Errorf("session %q", cmd.Session)
+		}
+	}
 	if len(a.did) != 1 || !reflect.DeepEqual(a.did[0], cmd) {
 		t.Errorf("did %+v, want %+v", a.did, cmd)
 	}

@@ -28,6 +28,8 @@ type View struct {
 	Alarms     []Alarm     `json:"alarms"` // those that are not normal
 	Interlocks []Interlock `json:"interlocks"`
 	Outputs    []Output    `json:"outputs"`
+	Devices    []Device    `json:"devices,omitempty"`
+	Forces     []Forced    `json:"forces,omitempty"`
 	Keeper     Keeper      `json:"keeper"`
 	Log        []Event     `json:"log,omitempty"` // oldest first; at most MaxLog
 }
@@ -137,7 +139,15 @@ const (
 	ReturnedUnacked AlarmState = "returned-unacked"
 	LatchedUnacked  AlarmState = "latched-unacked"
 	LatchedAcked    AlarmState = "latched-acked"
+	Shelved         AlarmState = "shelved"
+	Suppressed      AlarmState = "suppressed" // by design
+	OutOfService    AlarmState = "out-of-service"
 )
+
+// Hidden reports whether the state is one in which nobody is called.
+func (s AlarmState) Hidden() bool {
+	return s == Shelved || s == Suppressed || s == OutOfService
+}
 
 // Wanted reports whether the state waits for an acknowledgement.
 func (s AlarmState) Wanted() bool {
@@ -185,6 +195,20 @@ type Alarm struct {
 	Limit      *float64   `json:"limit,omitempty"`
 	NotWatched bool       `json:"not_watched,omitempty"` // it says that its tag is not watched
 	Agent      bool       `json:"agent,omitempty"`       // of the agent itself
+
+	Guide    *Text   `json:"guide,omitempty"` // what to do
+	Sort     string  `json:"sort"`            // limit, rate, deviation, state, freeze, watch, instrument
+	Of       string  `json:"of,omitempty"`    // of an alarm that the rules make themselves: degraded, tripped, proof …
+	Standing bool    `json:"standing"`        // it is raised; shelved, suppressed or out of service too
+	Sounds   bool    `json:"sounds"`          // unacknowledged, not silenced, and nothing louder stands beyond it
+	First    bool    `json:"first,omitempty"` // of its group
+	Group    string  `json:"group,omitempty"`
+	Left     float64 `json:"left_s,omitempty"` // of shelved: until it ends
+	Who      string  `json:"who,omitempty"`    // of shelved and out-of-service
+	Note     string  `json:"note,omitempty"`   // what that person wrote
+	Under    string  `json:"under,omitempty"`  // of suppressed: the alarm that stands for it; absent: a condition of its rule
+	Mode     string  `json:"mode,omitempty"`   // whose limit counts
+	Test     bool    `json:"test,omitempty"`   // no true alarm: forced, tested or drilled
 }
 
 // InterlockState is the state of an interlock.
@@ -195,6 +219,7 @@ const (
 	Starting InterlockState = "starting"
 	Armed    InterlockState = "armed"
 	Tripped  InterlockState = "tripped"
+	Unarmed  InterlockState = "unarmed" // its arming condition does not hold
 )
 
 // Interlock is one interlock.
@@ -209,6 +234,8 @@ type Interlock struct {
 	Votes      []Vote         `json:"votes,omitempty"` // now, or at the trip while tripped
 	ResetReady bool           `json:"reset_ready,omitempty"`
 	ResetIn    float64        `json:"reset_in_s,omitempty"` // if values stay; 0 not known
+	Bypass     *Bypassed      `json:"bypass,omitempty"`
+	Test       bool           `json:"test,omitempty"` // it is drilled
 }
 
 // VoteReason says why a channel votes to trip.
@@ -319,4 +346,13 @@ type Event struct {
 	Output     string    `json:"output,omitempty"`
 	Who        *Who      `json:"who,omitempty"`
 	Note       string    `json:"note,omitempty"`
+
+	Hidden  AlarmState `json:"hidden,omitempty"` // shelved, suppressed, out-of-service: nobody was called to it
+	Test    bool       `json:"test,omitempty"`   // of a point that is forced, tested, drilled or disarmed: no true alarm
+	First   bool       `json:"first,omitempty"`  // of its group
+	Channel string     `json:"channel,omitempty"`
+	Second  string     `json:"second,omitempty"`  // who confirmed it
+	For     float64    `json:"for_s,omitempty"`   // how long it may last, is left, or took
+	Result  string     `json:"result,omitempty"`  // of a test: passed, failed, aborted
+	Samples uint32     `json:"samples,omitempty"` // of the frozen record, which stands in the journal
 }

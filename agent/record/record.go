@@ -48,6 +48,7 @@ const Health rules.Kind = 192
 const (
 	MaxEvents   = 16384                 // not yet durable; more: the oldest of the least priority goes, counted
 	MaxReadings = 65536                 // not yet durable; more: the oldest go, counted
+	MaxSamples  = 65536                 // of records in events not yet durable; more: those of the oldest records go, and their events say how many there were
 	BatchEvents = 1024                  // of one transaction; more go in the next
 	Gather      = 50 * time.Millisecond // least time between two transactions of events; those that come meanwhile go together
 	ThinEvery   = time.Minute           // while MaxReadings is half full, a reading without a change of quality is kept this often
@@ -83,6 +84,7 @@ type Recorder struct {
 
 	mu       sync.Mutex
 	events   []wire.Event // waiting, in order
+	samples  int          // of their records
 	seen     uint64       // the last serial taken
 	serial   uint64       // the last serial among the waiting or durable ones
 	durable  uint64
@@ -123,6 +125,7 @@ func New(o Options) *Recorder {
 // table is the plan's tag table. Of names of codes it takes wire.MaxNames of at
 // most wire.MaxName bytes, tableNames bytes in all, so that the table fits a
 // block; what goes beyond is left out, and its numbers stand without a name.
+// Names of persons are in it only where an authority asked for them.
 func (r *Recorder) table() *wire.Table {
 	p, names, size, left := r.o.Plan, 0, 0, 0
 	t := &wire.Table{Plan: append([]byte(nil), p.Hash[:]...)}
@@ -143,6 +146,11 @@ func (r *Recorder) table() *wire.Table {
 			row.Names = append(row.Names, wire.Name{Code: n.Code, Text: n.Name})
 		}
 		t.Tags = append(t.Tags, row)
+	}
+	if p.People.NamesToRegulator {
+		for i := range p.People.Persons { // at most people.MaxPersons, each shorter than wire.MaxName
+			t.People = append(t.People, wire.Person{ID: p.People.Persons[i].ID, Name: p.People.Persons[i].Name})
+		}
 	}
 	if left > 0 {
 		r.o.Log.Warn("names of codes left out of the tag table", "left_out", left, "limit", wire.MaxNames)
@@ -247,30 +255,15 @@ func (r *Recorder) push(e wire.Event) {
 		if least >= 0 {
 			w := r.events[least].At.Wall
 			r.lose(loss{wire.EventStream, journal.CauseFull, 1, w, w}, e.At.Mono)
+			r.samples -= len(r.events[least].Record)
 			r.events = append(r.events[:least], r.events[least+1:]...)
 		}
 	}
 	r.events = append(r.events, e)
 	r.serial = max(r.serial, e.Serial)
-}
-
-func event(e *ring.Event) wire.Event {
-	w := wire.Event{
-		Kind: uint32(e.Kind), At: e.At, Rule: e.Rule, Occurrence: e.Occurrence, Priority: uint32(e.Priority), Tag: e.Tag, Value: e.Value,
-		Quality: e.Quality, Limit: e.Limit, FirstOut: e.FirstOut, Output: e.Output, Who: e.Who, Proved: e.Proved, Note: e.Note, Serial: e.Serial,
+	if r.samples += len(e.Record); r.samples > MaxSamples {
+		r.samples = leaveOut(r.events, r.samples, MaxSamples)
 	}
-	for _, v := range e.Votes {
-		w.Votes = append(w.Votes, wire.Vote{
-			Channel: v.Channel, Reason: uint32(v.Reason), Since: v.Since, Quality: v.Quality, Value: v.Value, Last: v.Last,
-		})
-	}
-	return w
-}
-
-func gapOf(epoch wire.Epoch, now tag.Stamp, l loss) wire.Event {
-	return wire.Event{Kind: uint32(ring.GapRecorded), At: now, Gap: &wire.Gap{
-		Stream: l.stream, Epoch: epoch[:], Count: l.count, WallFrom: l.from, WallTo: l.to, Cause: l.cause,
-	}}
 }
 
 // Run commits until ctx ends, and then, for at most FarewellMax, what waits.
@@ -400,7 +393,12 @@ func (r *Recorder) commitEvents() (worked bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.events = append(batch.Events[len(lost):], r.events...)
+		back := batch.Events[len(lost):]
+		for i := range back {
+			r.samples += len(back[i].Record)
+		}
+		r.events = append(back, r.events...)
+		r.samples = leaveOut(r.events, r.samples, MaxSamples)
 		for _, l := range lost {
 			r.lose(l, r.lossAt)
 		}
@@ -416,6 +414,9 @@ func (r *Recorder) commitEvents() (worked bool, err error) {
 
 // taken removes the first n events from the queue: they are in a transaction.
 func (r *Recorder) taken(n int) {
+	for i := range r.events[:n] {
+		r.samples -= len(r.events[i].Record)
+	}
 	rest := copy(r.events, r.events[n:])
 	clear(r.events[rest:])
 	r.events = r.events[:rest]

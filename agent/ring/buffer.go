@@ -45,8 +45,9 @@ func (b *buffer) restore(events []Event) {
 	b.restored, b.permitted = b.offered, b.offered
 }
 
-// add keeps a copy of e and makes room for it. The votes are copied too,
-// because the engine uses its own again.
+// add keeps a copy of e and makes room for it: samples of records go before
+// events do. Votes and samples are copied too, because the engine uses its own
+// again.
 func (b *buffer) add(e *Event) {
 	if e.Serial <= b.offered {
 		panic("BUG: ring: serial does not grow")
@@ -56,8 +57,19 @@ func (b *buffer) add(e *Event) {
 	if len(e.Votes) > 0 {
 		h.Votes = append(h.Votes[:0:0], e.Votes...)
 	}
+	if len(e.Record) > 0 {
+		h.Samples = max(e.Samples, uint32(len(e.Record)))
+		h.Record = append(h.Record[:0:0], Thin(e.Record)...)
+	}
 	b.events = append(b.events, h)
 	b.bytes += h.size
+	for i := 0; i < len(b.events) && b.bytes > b.maxBytes; i++ {
+		if one := &b.events[i]; len(one.Record) > 0 {
+			n := recordSize(&one.Event)
+			one.LeaveOut()
+			one.size, b.bytes = one.size-n, b.bytes-n
+		}
+	}
 	for (len(b.events) > b.maxEvents || b.bytes > b.maxBytes) && b.displace() {
 	}
 }
@@ -104,10 +116,21 @@ func (b *buffer) put(r *tag.Reading) {
 	b.count++
 }
 
-// retag gives what waits other tag ids; a reading whose tag is 0 then is lost.
+// retag gives what waits other tag ids; a reading whose tag is 0 then is lost,
+// and so is a sample of a record, which Event.Samples still counts.
 func (b *buffer) retag(to func(tag.ID) tag.ID) {
 	for i := range b.events {
-		b.events[i].Tag = to(b.events[i].Tag)
+		e := &b.events[i]
+		e.Tag = to(e.Tag)
+		kept := e.Record[:0:0] // the old ones may be with whoever asked for the Outbox
+		for _, s := range e.Record {
+			if s.Tag = to(s.Tag); s.Tag != 0 {
+				kept = append(kept, s)
+			}
+		}
+		b.bytes -= (len(e.Record) - len(kept)) * sampleSize
+		e.size -= (len(e.Record) - len(kept)) * sampleSize
+		e.Record = kept
 	}
 	for range b.count {
 		r := b.ring[b.first]

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"davy/drivers/tag"
-	"davy/rules"
 )
 
 // ErrFrame says that a frame, or a list of events, does not hold.
@@ -18,8 +17,10 @@ var ErrFrame = errors.New("frame does not hold")
 // ErrVersion says that the peer speaks another version of these frames.
 var ErrVersion = errors.New("peer speaks another version")
 
-// protocol is the version of the frames, and of AppendEvents.
-const protocol = 1
+// protocol is the version of the frames, and of AppendEvents. A keeper is of the
+// decider's own build; of what an older build left in the latch file DecodeEvents
+// reads every version.
+const protocol = 2
 
 // The kinds of frames.
 const (
@@ -30,11 +31,13 @@ const (
 
 const frameHead = 4
 
-// The least that an encoded event, vote, head, uplink or text takes: a count
+// The least that an encoded event, vote, sample, head, uplink or text takes: a count
 // that promises more than the frame holds is refused before anything is made.
 const (
-	leastEvent  = 90
+	leastEvent  = 107
+	leastEvent1 = 90 // of version 1
 	leastVote   = 32
+	sampleSize  = 33
 	leastHead   = 25
 	leastUplink = 27
 	leastText   = 1
@@ -122,95 +125,24 @@ func decodeHello(b []byte, h *Hello) error {
 	return d.end("hello")
 }
 
-// eventSize is at least what appendEvent appends.
-func eventSize(e *Event) int {
-	n := leastEvent + 5*2 + textSize(e.Rule, MaxText) + textSize(e.FirstOut, MaxText) +
-		textSize(e.Output, MaxText) + textSize(e.Who, MaxText) + textSize(e.Note, MaxText)
-	for i := range e.Votes[:min(len(e.Votes), MaxVotes)] {
-		n += leastVote + textSize(e.Votes[i].Channel, MaxName)
-	}
-	return n
-}
-
-func appendEvent(b []byte, e *Event) []byte {
-	b = le.AppendUint64(b, e.Serial)
-	b = append(b, byte(e.Kind), byte(e.Priority), bit(e.Proved, 1))
-	b = appendStamp(le.AppendUint64(b, e.LostFrom), e.LostAt)
-	b = appendStamp(b, e.At)
-	b = le.AppendUint64(b, e.Occurrence)
-	b = le.AppendUint32(b, uint32(e.Tag))
-	b = appendValue(b, e.Value)
-	b = appendQuality(b, e.Quality)
-	b = le.AppendUint64(b, math.Float64bits(e.Limit))
-	b = appendText(b, e.Rule, MaxText)
-	b = appendText(b, e.FirstOut, MaxText)
-	b = appendText(b, e.Output, MaxText)
-	b = appendText(b, e.Who, MaxText)
-	b = appendText(b, e.Note, MaxText)
-	votes := e.Votes[:min(len(e.Votes), MaxVotes)]
-	b = binary.AppendUvarint(b, uint64(len(votes)))
-	for i := range votes {
-		v := &votes[i]
-		b = appendText(b, v.Channel, MaxName)
-		b = append(b, byte(v.Reason), bit(v.Last, 1))
-		b = appendStamp(b, v.Since)
-		b = appendQuality(b, v.Quality)
-		b = appendValue(b, v.Value)
-	}
-	return b
-}
-
-func (d *decoder) event(e *Event) {
-	votes := e.Votes[:0]
-	e.Serial = d.u64()
-	e.Kind, e.Priority, e.Proved = rules.Kind(d.u8()), rules.Priority(d.u8()), d.flags(1)&1 != 0
-	e.LostFrom, e.LostAt = d.u64(), d.stamp()
-	e.At = d.stamp()
-	e.Occurrence = d.u64()
-	e.Tag = tag.ID(d.u32())
-	e.Value, e.Quality = d.value(), d.quality()
-	e.Limit = math.Float64frombits(d.u64())
-	e.Rule, e.FirstOut, e.Output = d.text(MaxText), d.text(MaxText), d.text(MaxText)
-	e.Who, e.Note = d.text(MaxText), d.text(MaxText)
-	n := d.count(leastVote)
-	if n > MaxVotes {
-		d.fail("too many votes")
-	}
-	for i := 0; i < n && d.err == nil; i++ {
-		votes = append(votes, rules.Vote{
-			Channel: d.text(MaxName), Reason: rules.VoteReason(d.u8()), Last: d.flags(1)&1 != 0,
-			Since: d.stamp(), Quality: d.quality(), Value: d.value(),
-		})
-	}
-	e.Votes = nil
-	if len(votes) > 0 {
-		e.Votes = votes
-	}
-}
-
-// AppendEvents encodes events for the latch's snapshot: version, count, events.
-func AppendEvents(dst []byte, events []Event) []byte {
-	dst = append(dst, protocol)
-	dst = binary.AppendUvarint(dst, uint64(len(events)))
-	for i := range events {
-		dst = appendEvent(dst, &events[i])
-	}
-	return dst
-}
-
-// DecodeEvents reads what AppendEvents wrote, to the last byte. The serials
-// grow; anything else does not hold.
+// DecodeEvents reads what AppendEvents wrote, also in version 1, to the last
+// byte. The serials grow; anything else does not hold.
 func DecodeEvents(b []byte) ([]Event, error) {
 	d := decoder{b: b}
-	if v := d.u8(); d.err == nil && v != protocol {
+	v := d.u8()
+	if d.err == nil && v != 1 && v != protocol {
 		return nil, fmt.Errorf("decode events: %w: %d, ours is %d", ErrVersion, v, protocol)
 	}
-	n := d.count(leastEvent)
+	least := leastEvent
+	if v == 1 {
+		least = leastEvent1
+	}
+	n := d.count(least)
 	events := make([]Event, 0, min(n, 64))
 	last := uint64(0)
 	for i := 0; i < n && d.err == nil; i++ {
 		var e Event
-		d.event(&e)
+		d.event(&e, v)
 		if d.err == nil && (e.Serial <= last || e.LostFrom > 0 && (e.LostFrom <= last || e.LostFrom >= e.Serial)) {
 			d.fail("serials do not grow")
 		}
@@ -274,7 +206,7 @@ func decodeTurn(b []byte, t *Turn) error {
 	n := d.count(leastEvent)
 	for i := 0; i < n && d.err == nil; i++ {
 		var e Event
-		d.event(&e)
+		d.event(&e, protocol)
 		t.Events = append(t.Events, e)
 	}
 	n = d.count(ReadingSize)

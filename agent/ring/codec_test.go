@@ -62,7 +62,14 @@ func eventGen(t *rapid.T, serial uint64) Event {
 		Tag: tag.ID(rapid.Uint32().Draw(t, "tag")), Value: valueGen(t), Quality: qualityGen(t),
 		Limit: rapid.Float64().Draw(t, "limit"), FirstOut: text.Draw(t, "first-out"), Output: text.Draw(t, "output"),
 		Who: text.Draw(t, "who"), Proved: rapid.Bool().Draw(t, "proved"), Note: text.Draw(t, "note"),
+		Hidden: rules.AlarmState(rapid.Uint8().Draw(t, "hidden")), Test: rapid.Bool().Draw(t, "test"), First: rapid.Bool().Draw(t, "first"),
+		Channel: text.Draw(t, "of"), Second: text.Draw(t, "second"), For: time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, "for")),
+		Result: rules.Result(rapid.Uint8().Draw(t, "result")),
 	}}
+	for range rapid.IntRange(0, 4).Draw(t, "samples") {
+		e.Record = append(e.Record, rules.Sample{Tag: tag.ID(rapid.Uint32().Draw(t, "tag")), At: stampGen(t), Value: valueGen(t), Quality: qualityGen(t)})
+	}
+	e.Samples = uint32(len(e.Record)) + rapid.Uint32Range(0, 1000).Draw(t, "left-out")
 	if serial > 1 && rapid.Bool().Draw(t, "lost") {
 		e.LostFrom, e.LostAt = serial-1, stampGen(t)
 	}
@@ -127,6 +134,7 @@ func TestLeastSizes(t *testing.T) {
 	}{
 		{"event", len(appendEvent(nil, &Event{})), leastEvent},
 		{"vote", len(appendEvent(nil, &Event{Event: rules.Event{Votes: make([]rules.Vote, 1)}})) - leastEvent, leastVote},
+		{"sample", len(appendEvent(nil, &Event{Event: rules.Event{Record: make([]rules.Sample, 1)}})) - leastEvent, sampleSize},
 		{"head", len(appendStatus(nil, &Status{Heads: make([]Head, 1)})) - len(appendStatus(nil, &Status{})), leastHead},
 		{"uplink", len(appendStatus(nil, &Status{Uplinks: make([]UplinkStatus, 1)})) - len(appendStatus(nil, &Status{})), leastUplink},
 		{"text", len(appendStatus(nil, &Status{Conditions: make([]string, 1)})) - len(appendStatus(nil, &Status{})), leastText},

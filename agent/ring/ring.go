@@ -52,7 +52,7 @@ const (
 	MaxFrame      = 4 << 20   // a longer frame is a broken peer: the conversation ends
 	MaxEvents     = 4096      // not yet durable; more: the oldest of the least priority goes, counted as Lost
 	MaxReadings   = 65536     // not yet sent; more: the oldest go, counted as Lost
-	MaxEventBytes = 384 << 10 // of events not yet durable, encoded, so that they fit a latch slot; more: as MaxEvents
+	MaxEventBytes = 384 << 10 // of events not yet durable, encoded, so that they fit a latch slot; more: the samples of the oldest records go, and then as MaxEvents
 	ReadingSize   = 48
 	Silence       = 3 * time.Second       // without any frame: the peer is taken for dead
 	Beat          = time.Second           // a Turn frame is sent at least this often, empty if need be
@@ -65,6 +65,7 @@ const (
 	MaxText       = 4096                  // bytes of a text in an event or a status; longer is cut and ends in …
 	MaxName       = 256                   // bytes of a channel's name; longer is cut and ends in …
 	MaxVotes      = 256                   // of one event; more are cut
+	MaxSamples    = 1024                  // of the record of one event; more are thinned, and Event.Samples says how many there were
 	MaxList       = 256                   // heads, uplinks, conditions of a Status, each; more are cut
 )
 
@@ -82,6 +83,7 @@ const (
 	OutputWritten                          // a write was confirmed by its device: Output, Value
 	OutputFailed                           // a write was refused or not sent: Output, Value, Note
 	DeviceEvent                            // a device's own word: Tag, Value its severity, Note
+	PersonRefused                          // a proof that failed: Who asked, as claimed; Rule: the person; Note: code
 )
 
 // Kinds that the keeper makes.
@@ -101,6 +103,9 @@ type Event struct {
 	// before this one, and LostAt its time; 0: none was.
 	LostFrom uint64
 	LostAt   tag.Stamp
+	// Samples is how many samples Record had when it was made. Where fewer are
+	// here the rest was thinned or left out for lack of room.
+	Samples uint32
 }
 
 // Hello opens the conversation, decider to keeper.

@@ -8,8 +8,13 @@ import (
 	"davy/drivers/tag"
 )
 
+// lastField is the last field of an event that this version knows.
+const lastField = 29
+
 // Append appends the event's own message to dst: what a body holds of it, and
 // the form in which an export hashes it. The same event gives the same bytes.
+// What a newer peer said beyond this version stands behind it as it came, so
+// that a receiver which is older than its gateways keeps it, and hashes the same.
 func (e *Event) Append(dst []byte) []byte {
 	dst = putUint(dst, 1, uint64(e.Kind))
 	dst = putSint(dst, 2, e.At.Wall)
@@ -39,7 +44,18 @@ func (e *Event) Append(dst []byte) []byte {
 	if e.Table != nil {
 		dst = putMessage(dst, 20, e.Table.append)
 	}
-	return dst
+	dst = putUint(dst, 21, uint64(e.Hidden))
+	dst = putBool(dst, 22, e.Test)
+	dst = putBool(dst, 23, e.First)
+	dst = putText(dst, 24, e.Channel)
+	dst = putText(dst, 25, e.Second)
+	dst = putSint(dst, 26, e.For)
+	dst = putUint(dst, 27, uint64(e.Result))
+	if len(e.Record) > 0 {
+		dst = putMessage(dst, 28, func(b []byte) []byte { return appendColumns(b, e.Record) })
+	}
+	dst = putUint(dst, 29, uint64(e.Samples))
+	return append(dst, e.Newer...)
 }
 
 // EncodeEvents returns the compressed body of a block of the streams event
@@ -100,7 +116,7 @@ func (e *Event) decode(b []byte, left *int) error {
 	if err := take(left); err != nil {
 		return err
 	}
-	return visit(b, func(key, v uint64, p []byte) (err error) {
+	return visitRaw(b, func(key, v uint64, p, raw []byte) (err error) {
 		switch key {
 		case 1<<3 | vt:
 			e.Kind = uint32(v)
@@ -149,6 +165,29 @@ func (e *Event) decode(b []byte, left *int) error {
 		case 20<<3 | bt:
 			e.Table = &Table{}
 			err = e.Table.decode(p, left)
+		case 21<<3 | vt:
+			e.Hidden = uint32(v)
+		case 22<<3 | vt:
+			e.Test = v != 0
+		case 23<<3 | vt:
+			e.First = v != 0
+		case 24<<3 | bt:
+			err = text(p, &e.Channel)
+		case 25<<3 | bt:
+			err = text(p, &e.Second)
+		case 26<<3 | vt:
+			e.For = zag(v)
+		case 27<<3 | vt:
+			e.Result = uint32(v)
+		case 28<<3 | bt:
+			e.Record, err = decodeColumns(p, min(*left, MaxRecords))
+			*left -= len(e.Record)
+		case 29<<3 | vt:
+			e.Samples = uint32(v)
+		default:
+			if key>>3 > lastField {
+				e.Newer = append(e.Newer, raw...)
+			}
 		}
 		return err
 	})
@@ -266,6 +305,9 @@ func (t *Table) append(dst []byte) []byte {
 	for i := range t.Tags {
 		dst = putMessage(dst, 2, t.Tags[i].append)
 	}
+	for i := range t.People {
+		dst = putMessage(dst, 3, t.People[i].append)
+	}
 	return dst
 }
 
@@ -280,6 +322,12 @@ func (t *Table) decode(b []byte, left *int) error {
 			}
 			t.Tags = append(t.Tags, TableTag{})
 			return t.Tags[len(t.Tags)-1].decode(p, left)
+		case 3<<3 | bt:
+			if err := take(left); err != nil {
+				return err
+			}
+			t.People = append(t.People, Person{})
+			return t.People[len(t.People)-1].decode(p)
 		}
 		return nil
 	})
@@ -299,6 +347,23 @@ func (r *TableTag) append(dst []byte) []byte {
 		dst = putMessage(dst, 10, r.Names[i].append)
 	}
 	return dst
+}
+
+func (x *Person) append(dst []byte) []byte { return putText(putText(dst, 1, x.ID), 2, x.Name) }
+
+func (x *Person) decode(b []byte) error {
+	return visit(b, func(key, _ uint64, p []byte) (err error) {
+		if len(p) > MaxName {
+			return ErrTooLarge
+		}
+		switch key {
+		case 1<<3 | bt:
+			err = text(p, &x.ID)
+		case 2<<3 | bt:
+			err = text(p, &x.Name)
+		}
+		return err
+	})
 }
 
 func (n *Name) append(dst []byte) []byte { return putText(putSint(dst, 1, n.Code), 2, n.Text) }

@@ -40,7 +40,13 @@ const (
 // and its value: v for numbers, p (within b) for bytes. Unknown fields come
 // too: f ignores what it does not know, so that a newer peer can say more.
 func visit(b []byte, f func(key, v uint64, p []byte) error) error {
+	return visitRaw(b, func(key, v uint64, p, _ []byte) error { return f(key, v, p) })
+}
+
+// visitRaw is visit; f is also given the bytes of the whole field.
+func visitRaw(b []byte, f func(key, v uint64, p, raw []byte) error) error {
 	for len(b) > 0 {
+		whole := b
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
 			return ErrMalformed
@@ -62,7 +68,7 @@ func visit(b []byte, f func(key, v uint64, p []byte) error) error {
 			return ErrMalformed
 		}
 		b = b[n:]
-		if err := f(uint64(num)<<3|uint64(typ), v, p); err != nil {
+		if err := f(uint64(num)<<3|uint64(typ), v, p, whole[:len(whole)-len(b)]); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,11 @@ func EncodeReadings(readings []tag.Reading) []byte {
 	if len(readings) > MaxRecords {
 		panic("BUG: wire: too many readings for one block")
 	}
+	return pack(appendColumns(nil, readings))
+}
+
+// appendColumns appends the ReadingBody of readings.
+func appendColumns(b []byte, readings []tag.Reading) []byte {
 	var col [columns][]byte
 	put := func(c int, v uint64) { col[c] = protowire.AppendVarint(col[c], v) }
 	sint := func(c int, v int64) { put(c, protowire.EncodeZigZag(v)) }
@@ -58,11 +63,10 @@ func EncodeReadings(readings []tag.Reading) []byte {
 	if !sourced {
 		col[colSource] = nil
 	}
-	var b []byte
 	for c := colTag; c < columns; c++ {
 		b = putBytes(b, protowire.Number(c), col[c])
 	}
-	return pack(b)
+	return b
 }
 
 // DecodeReadings reads the body of a block of the stream reading.
@@ -71,14 +75,15 @@ func DecodeReadings(body []byte) ([]tag.Reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode readings: %w", err)
 	}
-	readings, err := decodeColumns(b)
+	readings, err := decodeColumns(b, MaxRecords)
 	if err != nil {
 		return nil, fmt.Errorf("decode readings: %w", err)
 	}
 	return readings, nil
 }
 
-func decodeColumns(b []byte) ([]tag.Reading, error) {
+// decodeColumns reads a ReadingBody of at most limit readings.
+func decodeColumns(b []byte, limit int) ([]tag.Reading, error) {
 	var col [columns][]byte
 	err := visit(b, func(key, v uint64, p []byte) error {
 		c := key >> 3
@@ -104,7 +109,7 @@ func decodeColumns(b []byte) ([]tag.Reading, error) {
 			n++
 		}
 	}
-	if n > MaxRecords {
+	if n > limit {
 		return nil, ErrTooLarge
 	}
 	next := func(c int) (v uint64) {

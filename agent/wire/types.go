@@ -79,6 +79,16 @@ type Event struct {
 	Start      *Start
 	Gap        *Gap
 	Table      *Table
+	Hidden     uint32        // state of the alarm that kept anybody from being called; 0: none did
+	Test       bool          // of a point that is forced, tested, drilled or disarmed: no true alarm
+	First      bool          // of the alarm's group
+	Channel    string        // of a bypass
+	Second     string        // of a bypass: who confirmed it
+	For        int64         // ns
+	Result     uint32        // of a test
+	Record     []tag.Reading // the frozen record of a trip, in the order of time; no source times
+	Samples    uint32        // how many it had; more than there are: the rest was thinned or left out
+	Newer      []byte        `json:",omitempty"` // fields that this version does not know, as they came
 }
 
 // Vote is one channel's vote.
@@ -116,8 +126,24 @@ type Gap struct {
 
 // Table is a plan's tag table.
 type Table struct {
-	Plan []byte
-	Tags []TableTag
+	Plan   []byte
+	Tags   []TableTag
+	People []Person `json:",omitempty"` // only where the authority asked for names
+}
+
+// Person is the name behind an id in Event.Who or Event.Second that is proved.
+type Person struct {
+	ID, Name string // at most MaxName bytes each
+}
+
+// PersonName returns the name of a person in this table, "" where it has none.
+func (t *Table) PersonName(id string) string {
+	for i := range t.People {
+		if t.People[i].ID == id {
+			return t.People[i].Name
+		}
+	}
+	return ""
 }
 
 // TableTag is one row of it.

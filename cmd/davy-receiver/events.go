@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"davy/agent/cli"
 	"davy/agent/i18n"
@@ -18,8 +19,12 @@ var kinds = map[uint32]string{
 	1: "alarm-raised", 2: "alarm-returned", 3: "alarm-acked", 4: "alarm-reset", 5: "interlock-armed", 6: "interlock-tripped",
 	7: "interlock-reset", 8: "interlock-degraded", 9: "interlock-restored", 10: "output-demanded", 11: "output-released",
 	12: "interlock-tripped-at-start",
+	13: "alarm-shelved", 14: "alarm-unshelved", 15: "alarm-suppressed", 16: "alarm-unsuppressed", 17: "alarm-removed", 18: "alarm-restored",
+	19: "alarm-realarmed", 20: "sound-silenced", 21: "interlock-unarmed", 22: "bypass-asked", 23: "bypass-began", 24: "bypass-reminded",
+	25: "bypass-ended", 26: "bypass-overdue", 27: "interlock-recorded", 28: "output-proved", 29: "output-escalated", 30: "point-removed",
+	31: "point-restored", 32: "force-began", 33: "force-ended", 34: "test-began", 35: "test-ended",
 	64: "agent-started", 65: "agent-stopped", 66: "plan-applied", 67: "outputs-armed", 68: "outputs-disarmed", 69: "command-refused",
-	70: "latch-lost", 71: "output-unknown", 72: "clock-stepped", 73: "output-written", 74: "output-failed", deviceEvent: "device-event",
+	70: "latch-lost", 71: "output-unknown", 72: "clock-stepped", 73: "output-written", 74: "output-failed", deviceEvent: "device-event", 76: "person-refused",
 	128: "epoch-started", 129: "tag-table", 130: "gap-recorded", 131: "receipt-refused", 132: "journal-damaged",
 }
 
@@ -47,8 +52,28 @@ type eventLine struct {
 	Votes      []string `json:"votes,omitempty"`
 	Output     string   `json:"output,omitempty"`
 	Who        string   `json:"who,omitempty"`
+	WhoName    string   `json:"who_name,omitempty"` // of a proved person, where the authority asked for names
 	Proved     bool     `json:"proved,omitempty"`
 	Note       string   `json:"note,omitempty"`
+	Test       bool     `json:"test,omitempty"`   // of a point that was forced, tested, drilled or disarmed: no true alarm
+	Hidden     string   `json:"hidden,omitempty"` // why nobody was called: shelved, suppressed, out-of-service, "state-N"
+	First      bool     `json:"first,omitempty"`  // of its group
+	Channel    string   `json:"channel,omitempty"`
+	Second     string   `json:"second,omitempty"`
+	SecondName string   `json:"second_name,omitempty"`
+	For        float64  `json:"for_s,omitempty"`
+	Result     string   `json:"result,omitempty"`  // passed, failed, aborted, "result-N"
+	Samples    uint32   `json:"samples,omitempty"` // of the frozen record
+	Record     []sample `json:"record,omitempty"`  // fewer than samples: the rest was thinned or left out
+}
+
+// sample is one reading of a frozen record.
+type sample struct {
+	Tag     string `json:"tag"`
+	At      int64  `json:"at"` // wall, ns
+	Value   string `json:"value,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	Quality uint32 `json:"quality"`
 }
 
 // events lists what was recorded, the oldest first, of each gateway the last N.
@@ -97,6 +122,25 @@ func lineOf(gateway string, e *store.Event) eventLine {
 	x := eventLine{
 		Gateway: gateway, Epoch: e.Epoch, Number: e.Number, Kind: kindName(e.Kind), At: e.At.Wall, Rule: e.Rule, Occurrence: e.Occurrence,
 		Priority: e.Priority, ValueName: e.Name, Quality: uint32(e.Quality), FirstOut: e.FirstOut, Output: e.Output, Who: e.Who, Proved: e.Proved, Note: e.Note,
+		Test: e.Test, Hidden: hiddenName(e.Hidden), First: e.First, Channel: e.Channel, Second: e.Second, For: time.Duration(e.For).Seconds(),
+		Result: resultName(e.Result), Samples: e.Samples,
+	}
+	if e.People != nil {
+		if e.Proved {
+			x.WhoName = e.People.PersonName(e.Who)
+		}
+		x.SecondName = e.People.PersonName(e.Second)
+	}
+	for i := range e.Record {
+		r, t := &e.Record[i], e.Tags[e.Record[i].Tag]
+		y := sample{At: r.Received.Wall, Quality: uint32(r.Quality)}
+		if r.Value.Kind() != 0 {
+			y.Value = r.Value.String()
+		}
+		if y.Tag = fmt.Sprintf("tag-%d", r.Tag); t != nil {
+			y.Tag, y.Unit = t.Name, t.Unit
+		}
+		x.Record = append(x.Record, y)
 	}
 	if e.Value.Kind() != 0 {
 		x.Value = e.Value.String()
@@ -116,6 +160,49 @@ func lineOf(gateway string, e *store.Event) eventLine {
 	return x
 }
 
+// hiddenName names the state of an alarm that kept anybody from being called,
+// "" for none of these.
+func hiddenName(state uint32) string {
+	switch rules.AlarmState(state) {
+	case rules.Normal:
+		return ""
+	case rules.Shelved:
+		return "shelved"
+	case rules.Suppressed:
+		return "suppressed"
+	case rules.OutOfService:
+		return "out-of-service"
+	}
+	return fmt.Sprintf("state-%d", state)
+}
+
+// resultName names the result of a test, "" for none.
+func resultName(result uint32) string {
+	switch rules.Result(result) {
+	case 0:
+		return ""
+	case rules.Passed:
+		return "passed"
+	case rules.Failed:
+		return "failed"
+	case rules.Aborted:
+		return "aborted"
+	}
+	return fmt.Sprintf("result-%d", result)
+}
+
+// forWords says which words an event's duration has: how long something may
+// last, is left, or took.
+func forWords(kind string) string {
+	switch kind {
+	case "bypass-reminded":
+		return "left"
+	case "output-proved":
+		return "after"
+	}
+	return "long"
+}
+
 // kindName names a kind of event, "kind-N" if it is not known here.
 func kindName(kind uint32) string {
 	if s, ok := kinds[kind]; ok {
@@ -131,6 +218,12 @@ func (e *eventLine) what(l i18n.Lang) string {
 		if s = strings.TrimSpace(s); s != "" {
 			parts = append(parts, s)
 		}
+	}
+	if e.Test {
+		say(l.Text("operate.mark.test", nil))
+	}
+	if e.Hidden != "" {
+		say(worded(l, "operate.hidden.", e.Hidden))
 	}
 	switch {
 	case i18n.Has("operate.event." + e.Kind):
@@ -155,9 +248,43 @@ func (e *eventLine) what(l i18n.Lang) string {
 	if e.FirstOut != "" {
 		say(l.Text("davy-receiver.first-out", i18n.Args{"channel": e.FirstOut}))
 	}
-	say(e.Who)
+	if e.First {
+		say(l.Text("operate.first", nil))
+	}
+	if e.Channel != "" {
+		say(l.Text("operate.channel", i18n.Args{"channel": e.Channel}))
+	}
+	if e.For > 0 {
+		say(l.Text("operate.for."+forWords(e.Kind), i18n.Args{"time": l.Span(time.Duration(e.For * float64(time.Second)))}))
+	}
+	if e.Result != "" {
+		say(worded(l, "operate.result.", e.Result))
+	}
+	if e.Samples > 0 {
+		say(l.Text("operate.samples-here", i18n.Args{"n": e.Samples, "here": len(e.Record)}))
+	}
+	say(named(e.Who, e.WhoName))
+	if e.Second != "" {
+		say(l.Text("operate.second", i18n.Args{"name": named(e.Second, e.SecondName)}))
+	}
 	say(e.Note)
 	return i18n.Plain(strings.Join(parts, l.Text("operate.comma", nil)))
+}
+
+// named is a person's id with the name, where one came.
+func named(id, name string) string {
+	if name == "" {
+		return id
+	}
+	return id + " (" + name + ")"
+}
+
+// worded is the words of a name under prefix, or the name itself.
+func worded(l i18n.Lang, prefix, name string) string {
+	if i18n.Has(prefix + name) {
+		return l.Text(prefix+name, nil)
+	}
+	return name
 }
 
 // amount is a value with what it is called, or with its unit.

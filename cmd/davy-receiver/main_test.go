@@ -62,7 +62,7 @@ func fill(t *testing.T) string {
 	}
 	at := func(s int64) tag.Stamp { return tag.Stamp{Wall: 1_700_000_000e9 + s*1e9} }
 	v, _ := tag.Float64Value(31)
-	send(1, 1, wire.Event{Kind: 129, Table: &wire.Table{Tags: []wire.TableTag{
+	send(1, 1, wire.Event{Kind: 129, Table: &wire.Table{People: []wire.Person{{ID: "wang", Name: "王芳"}}, Tags: []wire.TableTag{
 		{ID: 1, Name: "nh3-1.gas", Unit: "ppm", TextZh: "机房氨", TextEn: "machine room ammonia"},
 		{ID: 2, Name: "fan.state", Names: []wire.Name{{Code: 0, Text: "stop"}, {Code: 1, Text: "run"}}},
 		{ID: 3, Name: "mode", Unit: "x", Names: []wire.Name{{Code: 3, Text: "fault"}}},
@@ -72,7 +72,7 @@ func fill(t *testing.T) string {
 		wire.Event{Kind: uint32(rules.InterlockTripped), At: at(2), Rule: "NH3-150", Occurrence: 1, FirstOut: "nh3-1.gas", Votes: []wire.Vote{{Channel: "nh3-1.gas"}}},
 		wire.Event{Kind: uint32(rules.AlarmAcked), At: at(3), Rule: "nh3-1.high", Occurrence: 1, Who: "li"},
 		wire.Event{Kind: uint32(rules.AlarmReturned), At: at(4), Rule: "nh3-1.high", Occurrence: 1},
-		wire.Event{Kind: uint32(rules.InterlockReset), At: at(5), Rule: "NH3-150", Occurrence: 1, Who: "wang"},
+		wire.Event{Kind: uint32(rules.InterlockReset), At: at(5), Rule: "NH3-150", Occurrence: 1, Who: "wang", Proved: true},
 		wire.Event{Kind: 130, Gap: &wire.Gap{Stream: wire.ReadingStream, From: 1, To: 9, Count: 9, Cause: "size-limit", RootAfter: make([]byte, 32)}})
 	send(1, 1, wire.Event{Note: "another content"})
 	send(1, 12, wire.Event{Note: "after a hole"})
@@ -107,6 +107,8 @@ func TestCommands(t *testing.T) {
 		has(map[string]string{"zh": "首出 nh3-1.gas", "en": "first-out nh3-1.gas"}[lang], "alarms")
 		has("mode fault (3)", "alarms")
 		has("gas NH3", "alarms")
+		has("wang (王芳)", "events")
+		has(`"who_name": "王芳"`, "events", "--json")
 		has(`"value_name": "fault"`, "alarms", "--json")
 		has(map[string]string{"zh": "输出已写入 fan，run (true)", "en": "output written fan, run (true)"}[lang], "events", "GW-1")
 		has(map[string]string{"zh": "写出被拒绝 fan，stop (false)，refused [2J", "en": "write refused fan, stop (false), refused [2J"}[lang], "events")
@@ -289,7 +291,7 @@ func TestKinds(t *testing.T) {
 			known++
 		}
 	}
-	if known != 24 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent ||
+	if known != 48 || rules.TestEnded != 35 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent || ring.PersonRefused != 76 ||
 		ring.EpochStarted != 128 || ring.TagTable != 129 || ring.GapRecorded != 130 || ring.ReceiptRefused != 131 || ring.JournalDamaged != 132 {
 		t.Errorf("%d kinds, or a number has moved", known)
 	}

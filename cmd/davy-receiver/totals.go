@@ -33,6 +33,8 @@ type gatewayTotals struct {
 	Lost       int64                    `json:"lost"` // records that the gap records name
 	Alarms     int64                    `json:"alarms"`
 	Trips      int64                    `json:"trips"`
+	Tests      int64                    `json:"tests"`     // of these alarms and trips: of points that were forced, tested, drilled or disarmed
+	Hidden     int64                    `json:"hidden"`    // of these alarms: shelved, suppressed or out of service, so that nobody was called
 	FirstOut   string                   `json:"first_out"` // of the first trip
 	Forks      int                      `json:"forks"`
 	Losses     int                      `json:"losses"`
@@ -139,6 +141,12 @@ func totalsOf(ctx context.Context, st *store.Store, gateway string, pause time.D
 	}
 	kinds := []uint32{uint32(rules.AlarmRaised), uint32(rules.InterlockTripped), uint32(rules.InterlockTrippedAtStart)}
 	err = st.Events(ctx, gateway, kinds, func(e *store.Event) error {
+		if e.Test {
+			t.Tests++
+		}
+		if e.Hidden != 0 {
+			t.Hidden++
+		}
 		if rules.Kind(e.Kind) == rules.AlarmRaised {
 			t.Alarms++
 			return nil
@@ -202,6 +210,9 @@ type occurrence struct {
 	ResetBy    string   `json:"reset_by,omitempty"`
 	Epoch      string   `json:"epoch"`
 	Number     uint64   `json:"number"`
+	Test       bool     `json:"test,omitempty"`   // its raise has the flag: no true alarm
+	Hidden     string   `json:"hidden,omitempty"` // nobody was called to it: shelved, suppressed, out-of-service
+	First      bool     `json:"first,omitempty"`  // of its group
 }
 
 // alarms lists alarms and trips.
@@ -245,6 +256,18 @@ func by(ns int64, who string) string {
 }
 
 func (o *occurrence) what(l i18n.Lang) string {
+	marks := ""
+	if o.Test {
+		marks += l.Text("operate.mark.test", nil) + " "
+	}
+	if o.Hidden != "" {
+		marks += worded(l, "operate.hidden.", o.Hidden) + " "
+	}
+	return marks + o.about(l)
+}
+
+// about says what an occurrence is of.
+func (o *occurrence) about(l i18n.Lang) string {
 	if o.Trip {
 		return l.Text("davy-receiver.kind.tripped", nil) + " " + l.Text("davy-receiver.first-out", i18n.Args{"channel": o.FirstOut})
 	}
@@ -279,6 +302,7 @@ func occurrences(ctx context.Context, st *store.Store, gateway string) ([]*occur
 		case trip || kind == rules.AlarmRaised:
 			o.Raised, o.Trip, o.Priority, o.Limit, o.FirstOut = e.At.Wall, trip, e.Priority, e.Limit, e.FirstOut
 			o.Value, o.ValueName = e.Value.String(), e.Name
+			o.Test, o.Hidden, o.First = e.Test, hiddenName(e.Hidden), e.First
 			if t := e.Tag; t != nil {
 				o.Tag, o.TextZh, o.TextEn, o.Unit = t.Name, t.TextZh, t.TextEn, t.Unit
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ func apply(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := missingSecrets(plan, state).Write(c.Err, c.Lang, bundle); err != nil {
+	if err := missingSecrets(plan, state).Join(openPeople(plan, c.Args[0])).Write(c.Err, c.Lang, bundle); err != nil {
 		return err
 	}
 	report := agent.RunStories(plan)
@@ -52,9 +51,16 @@ func apply(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
+	by, err := applicant(c, state, old)
+	if err != nil {
+		return err
+	}
 	if old != nil && !old.Damaged && old.Bundle.Hash() == bundle.Hash() {
 		if v, err := view(c, operate.Status); err == nil && v.Plan.Hash != old.Hash { // accepted, and not live
-			return live(c, old.Acceptance, strings.Split(c.Flag("drop"), ","))
+			if err := by.prove(c); err != nil {
+				return err
+			}
+			return live(c, old.Acceptance, strings.Split(c.Flag("drop"), ","), by.proof)
 		}
 		c.Say("davy.apply.same", i18n.Args{"hash": old.Hash[:12]})
 		return nil
@@ -63,13 +69,20 @@ func apply(c *cli.Call) error {
 	if err := mayDrop(c, old, plan, allowed); err != nil {
 		return err
 	}
+	if err := by.mayEnd(plan, allowed); err != nil {
+		return err
+	}
 	if first {
 		c.Say("davy.apply.first", nil)
 	} else if err := showDifference(c, old, bundle); err != nil {
 		return err
 	}
-	if !c.Set("yes") && !confirmed(c) {
+	by.say(c, plan)
+	if !c.Set("yes") && !confirmed(c, by.name()) {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.not-confirmed"}
+	}
+	if err := by.prove(c); err != nil {
+		return err
 	}
 	dir, err := filepath.Abs(c.Args[0])
 	if err != nil {
@@ -82,7 +95,7 @@ func apply(c *cli.Call) error {
 		return err
 	}
 	a := &accept.Acceptance{
-		Bundle: bundle.Encode(), Dir: dir, Who: person(), Reason: c.Flag("reason"), At: time.Now().UTC(),
+		Bundle: bundle.Encode(), Dir: dir, Who: by.name(), Proved: by.proof != nil, Reason: c.Flag("reason"), At: time.Now().UTC(),
 		Version: version, Verdict: fmt.Sprintf("passed %d", len(plan.Stories)),
 	}
 	if err := accept.Save(state, a); err != nil {
@@ -91,7 +104,7 @@ func apply(c *cli.Call) error {
 	if err := giveToOwner(state); err != nil {
 		return err
 	}
-	return live(c, a, allowed)
+	return live(c, a, allowed, by.proof)
 }
 
 // previous returns the accepted site, and whether there never was one. One that
@@ -150,10 +163,10 @@ func showDifference(c *cli.Call, old *agent.Accepted, bundle *config.Bundle) err
 }
 
 // confirmed asks the person at the keyboard.
-func confirmed(c *cli.Call) bool {
-	fmt.Fprint(c.Out, c.Lang.Text("davy.apply.confirm", i18n.Args{"person": person()})+" ")
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil && line == "" {
+func confirmed(c *cli.Call, as string) bool {
+	fmt.Fprint(c.Out, c.Lang.Text("davy.apply.confirm", i18n.Args{"person": as})+" ")
+	line, err := typedLine(os.Stdin) // no more of it: a PIN may follow
+	if err != nil || line == "" {
 		fmt.Fprintln(c.Out)
 		return false
 	}
@@ -176,11 +189,16 @@ func firstLatch(state string, plan *config.Plan, first bool) error {
 }
 
 // live tells the running agent, if there is one.
-func live(c *cli.Call, a *accept.Acceptance, allowed []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), operate.ReloadWait)
+func live(c *cli.Call, a *accept.Acceptance, allowed []string, by *operate.Proof) error {
+	ctx, cancel := context.WithTimeout(context.Background(), operate.ReloadWait+operate.ProofWait)
 	defer cancel()
-	args := i18n.Args{"hash": a.Hash[:12], "person": a.Who}
-	_, err := client(c).Do(ctx, operate.Command{Do: operate.Reload, Plan: a.Hash, Names: allowed})
+	args := i18n.Args{"hash": a.Hash[:12], "person": a.Who, "how": i18n.Key("davy.claimed")}
+	if a.Proved {
+		args["how"] = i18n.Key("davy.proved")
+	}
+	to := client(c)
+	to.Proof = by
+	_, err := to.Do(ctx, operate.Command{Do: operate.Reload, Plan: a.Hash, Names: allowed})
 	if errors.Is(err, operate.ErrNotRunning) {
 		c.Say("davy.apply.next-start", args)
 		return nil
@@ -188,6 +206,9 @@ func live(c *cli.Call, a *accept.Acceptance, allowed []string) error {
 	var said *operate.Error
 	if errors.As(err, &said) && said.Code == "davy.apply.standing" { // it stood up meanwhile; the old one is the accepted one again
 		return &cli.Error{Exit: cli.Failed, Key: said.Code, Args: said.Args, Hint: "davy.hint.standing"}
+	}
+	if errors.As(err, &said) && strings.HasPrefix(said.Code, "refused.") { // not this person: the old one is the accepted one again
+		return notApplied(said)
 	}
 	if errors.As(err, &said) { // accepted it is: say so, and what runs now
 		args["why"] = said

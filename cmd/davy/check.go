@@ -15,6 +15,7 @@ func check(c *cli.Call) error {
 	if c.Set("state") {
 		problems = problems.Join(missingSecrets(plan, c.Flag("state")))
 	}
+	problems = problems.Join(openPeople(plan, c.Args[0]))
 	if c.JSON {
 		if err := problems.WriteJSON(c.Out, c.Lang); err != nil {
 			return err

@@ -58,7 +58,7 @@ func site(c *cli.Call, dir string) (*config.Bundle, *config.Plan, config.Problem
 	if err != nil {
 		return nil, nil, nil, &cli.Error{Exit: cli.Wrong, Key: "davy.site.none", Args: i18n.Args{"dir": dir}, Hint: "davy.hint.site"}
 	}
-	bundle, problems := config.ReadSite(os.DirFS(abs), ".", firmware.Devices)
+	bundle, problems := config.ReadSite(os.DirFS(abs), ".", firmware.Library)
 	var plan *config.Plan
 	if bundle != nil {
 		var more config.Problems

@@ -111,6 +111,32 @@ type exported struct {
 	Reading *tag.Reading `json:"reading,omitempty"`
 	Value   string       `json:"value,omitempty"`
 	Name    string       `json:"value_name,omitempty"` // by that table too: of a state, or the text itself
+	Record  []sampled    `json:"record,omitempty"`     // the event's frozen record, readable
+}
+
+// sampled is one reading of a frozen record.
+type sampled struct {
+	Tag     string `json:"tag"` // by that table; "tag-N" of one that it does not hold
+	At      int64  `json:"at"`  // wall, ns
+	Value   string `json:"value,omitempty"`
+	Name    string `json:"value_name,omitempty"`
+	Quality uint32 `json:"quality"`
+}
+
+func recordOf(e *wire.Event, names map[tag.ID]wire.TableTag) []sampled {
+	var out []sampled
+	for i := range e.Record {
+		r := &e.Record[i]
+		x := sampled{Tag: fmt.Sprintf("tag-%d", r.Tag), At: r.Received.Wall, Quality: uint32(r.Quality)}
+		if t, ok := names[r.Tag]; ok {
+			x.Tag, x.Name = t.Name, t.NameOf(r.Value)
+		}
+		if r.Value.Kind() != tag.None {
+			x.Value = r.Value.String()
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 // exportJournal prints the epochs in the order in which they began. In each the
@@ -138,6 +164,7 @@ func exportJournal(c *cli.Call, r *journal.Reader) error {
 		case rec.Event != nil:
 			id, v = rec.Event.Tag, rec.Event.Value
 			x.Value = v.String()
+			x.Record = recordOf(rec.Event, names)
 		}
 		t := names[id]
 		x.Tag = t.Name

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,14 +59,21 @@ func status(c *cli.Call) error {
 }
 
 func alarms(c *cli.Call) error {
+	list, err := only(c)
+	if err != nil {
+		return err
+	}
 	v, err := view(c, operate.Alarms)
 	switch {
 	case err != nil:
 		return err
 	case c.JSON:
+		if list != "" {
+			v.Alarms = slices.DeleteFunc(v.Alarms, func(a operate.Alarm) bool { return a.State != list })
+		}
 		return encode(c, v.Alarms)
 	}
-	return v.WriteAlarms(c.Out, c.Lang)
+	return operate.Paper{Lang: c.Lang, All: c.Set("all"), Only: list}.Alarms(c.Out, v)
 }
 
 func logCommand(c *cli.Call) error {
@@ -88,25 +96,35 @@ func command(c *cli.Call, cmd operate.Command) error {
 	if err := shortEnough(c); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
+	by, err := proof(c)
+	if err != nil {
+		return err
+	}
+	to, wait := client(c), commandWait
+	if to.Proof = by; by != nil {
+		wait += operate.ProofWait
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	if _, err := client(c).Do(ctx, cmd); err != nil {
+	if _, err := to.Do(ctx, cmd); err != nil {
 		return socketError(c, err)
 	}
-	c.Say("davy.done."+cmd.Do, i18n.Args{"rule": cmd.Rule, "occurrence": cmd.Occurrence, "person": person()})
+	c.Say("davy.done."+cmd.Do, whose(by, i18n.Args{
+		"rule": cmd.Rule, "occurrence": cmd.Occurrence, "channel": cmd.Channel, "value": cmd.Value,
+		"time": c.Lang.Span(time.Duration(cmd.For * float64(time.Second))), "result": i18n.Key("operate.result." + cmd.Result),
+	}))
 	return nil
 }
 
 // onRule carries out a command that names a rule and one occurrence of it.
 func onRule(c *cli.Call, do string) error {
-	n, err := strconv.ParseUint(c.Args[1], 10, 64)
-	if err != nil || n == 0 {
-		return cli.Usage("davy.occurrence", i18n.Args{"value": c.Args[1], "command": do, "rule": c.Args[0]})
+	n, err := occurrence(c, do)
+	if err != nil {
+		return err
 	}
 	return command(c, operate.Command{Do: do, Rule: c.Args[0], Occurrence: n, Note: c.Flag("note")})
 }
 
-func ack(c *cli.Call) error    { return onRule(c, operate.Ack) }
 func reset(c *cli.Call) error  { return onRule(c, operate.Reset) }
 func arm(c *cli.Call) error    { return armed(c, operate.Arm) }
 func disarm(c *cli.Call) error { return armed(c, operate.Disarm) }

@@ -50,7 +50,7 @@ func run(c *cli.Call) error {
 		StateDir:  state,
 		Site:      dir,
 		Drivers:   driverSet(),
-		Templates: firmware.Devices,
+		Templates: firmware.Library,
 		Version:   version,
 		KeepArgs:  []string{"keep", "--state", state, "--log-level", c.Flag("log-level")},
 		Log:       log.With("process", "decide"),

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"davy/agent/cli"
 	"davy/agent/config"
@@ -95,32 +92,15 @@ func setSecret(c *cli.Call, name string) error {
 // readSecret takes a secret from the terminal, twice and without showing it, or
 // else all of it but for one line ending.
 func readSecret(c *cli.Call, from *os.File, name string) (string, error) {
-	in := int(from.Fd())
-	quiet, err := unix.IoctlGetTermios(in, unix.TCGETS)
-	if err != nil { // no terminal
+	restore, terminal, err := quietly(from)
+	if err != nil {
+		return "", err
+	}
+	defer restore()
+	if !terminal {
 		raw, err := io.ReadAll(io.LimitReader(from, secret.MaxValue+3))
 		return strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r"), err
 	}
-	shown := *quiet
-	quiet.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(in, unix.TCSETS, quiet); err != nil {
-		return "", err
-	}
-	restore := func() { _ = unix.IoctlSetTermios(in, unix.TCSETS, &shown) }
-	defer restore()
-	// Who breaks off gets the terminal back as it was.
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, os.Interrupt, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
-	done := make(chan struct{})
-	defer func() { signal.Stop(broken); close(done) }()
-	go func() {
-		select {
-		case <-broken:
-			restore()
-			os.Exit(cli.Failed)
-		case <-done:
-		}
-	}()
 	lines := bufio.NewReader(io.LimitReader(from, 2*secret.MaxValue+4))
 	ask := func(key string) (string, error) {
 		_, _ = io.WriteString(c.Err, c.Lang.Text(key, i18n.Args{"name": name}))

@@ -16,7 +16,8 @@ type Word = func(output int, protective bool) string
 //	ruletest.expected         at key want got
 //	ruletest.unknown-key      key
 //	ruletest.unknown-word     key want words
-//	ruletest.refused          rule reason    (a key "refused.<code>")
+//	ruletest.refused          rule reason    (a key "refused.<code>"; its own arguments are there too)
+//	ruletest.refused-otherwise rule want reason (want is a code)
 //	ruletest.not-refused      rule
 //	ruletest.unknown-tag      tag
 //	ruletest.unknown-act      rule
@@ -38,8 +39,9 @@ type Result struct {
 	Length   time.Duration // of the story
 	Steps    int           // of the engine
 
-	raised map[string]bool // rules that were raised or tripped
+	raised map[string]int  // rules that were raised or tripped, and how often
 	quiet  map[string]bool // rules that were judged and stayed normal
+	seen   map[Unseen]bool // degradations that an expectation looked at
 }
 
 // OK reports whether all was as expected.
@@ -54,10 +56,25 @@ type Rule struct {
 
 // Report is what became of all stories. The agent's own alarms
 // (rules.Alarm.Agent) and the automatic ones are not among the rules named.
+//
+// A degradation of a vote was seen where an expectation about the interlock was
+// looked at while it stood, in a story that had set every channel by then. About
+// it is what names the interlock, its degraded alarms, its votes or first-out,
+// or an output that it demands. Only interlocks of two channels and more have
+// any. They are, by interlock:
+//
+//	ChannelBad     one for each channel: it could not be judged and was not in test, for
+//	               BadAfter at least (where the last good value votes: at all), while
+//	               another channel was good
+//	ChannelInTest  one for each channel, unless tests vote: it was in test while another was good
+//	AllBad         no channel could be judged and none was in test, each for BadAfter at least
+//	Aged           only where the last good value votes: a channel was bad for BadAfter at
+//	               least, so that its value counted no more, while another was good
 type Report struct {
 	Results      []Result
 	NeverTripped []Rule // no story raises or trips it
 	NeverQuiet   []Rule // there is no story in which it was judged and stayed normal
+	NeverSeen    []Unseen
 }
 
 // OK reports whether every story went as it said.
@@ -76,7 +93,7 @@ func (r *Report) Failed() (n int) {
 // RunAll runs the stories, each on an engine of its own.
 func RunAll(set rules.Set, stories []Story, word Word) Report {
 	var r Report
-	raised, quiet := map[string]bool{}, map[string]bool{}
+	raised, quiet, seen := map[string]bool{}, map[string]bool{}, map[Unseen]bool{}
 	for _, s := range stories {
 		one := Run(set, s, word)
 		for name := range one.raised {
@@ -84,6 +101,9 @@ func RunAll(set rules.Set, stories []Story, word Word) Report {
 		}
 		for name := range one.quiet {
 			quiet[name] = true
+		}
+		for u := range one.seen {
+			seen[u] = true
 		}
 		r.Results = append(r.Results, one)
 	}
@@ -101,7 +121,13 @@ func RunAll(set rules.Set, stories []Story, word Word) Report {
 		}
 	}
 	for i := range set.Interlocks {
-		note(Rule{Name: set.Interlocks[i].Name, Interlock: true})
+		l := &set.Interlocks[i]
+		note(Rule{Name: l.Name, Interlock: true})
+		for _, u := range degradations(l) {
+			if !seen[u] {
+				r.NeverSeen = append(r.NeverSeen, u)
+			}
+		}
 	}
 	return r
 }

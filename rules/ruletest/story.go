@@ -4,7 +4,7 @@
 // A story is data (agent/config makes it); Run plays it in no time at all:
 // time passes only as the story says. It promises the same outcome on every
 // run and every architecture, and names what it expected, what it got and
-// where that stands.
+// where that stands. Explore looks for stories by itself, from a seed.
 //
 // Imports: rules, drivers/tag.
 package ruletest
@@ -42,18 +42,41 @@ type Set struct {
 	Where   string
 }
 
-// Do is a person's act: "ack comp1-discharge.high", "reset NH3-150".
+// Do is a person's act: "ack comp1-discharge.high", "reset NH3-150". It speaks
+// of the present occurrence of its rule, as a person does who sees it.
 type Do struct {
-	Verb   rules.Verb
-	Rule   string
-	Refuse bool // the story expects a refusal
+	Verb    rules.Verb
+	Rule    string // an alarm or interlock; of some verbs a device or a tag; of Silence ""
+	Channel string // of Bypass
+	// By is who acts, proved with Roles, in a session of their own; "" is the
+	// person "story", proved and without a role.
+	By     string
+	Roles  []string
+	For    time.Duration
+	Note   string
+	Value  tag.Value    // of Force
+	Result rules.Result // of EndTest
+	Refuse bool         // the story expects a refusal
+	Code   string       // and this one ("already-acked"); "" any
 	Where  string
 }
 
-// Expect is one expectation: Key is a rule, an output, "first_out" or "votes",
-// Want its words ("armed degraded", "run", "nh3-1.gas").
+// Expect is one expectation: Key is a rule, an output, a tag, "first_out" or
+// "votes" of the latest trip, "<interlock>.first_out" or "<interlock>.votes" of
+// its latest, or "<rule>.raised", how often it was raised or tripped. Want is
+// its words ("armed degraded", "run", "nh3-1.gas"); Tag those of a tag.
 type Expect struct {
 	Key   string
 	Want  string
+	Tag   TagWant
 	Where string
+}
+
+// TagWant is what a tag should read. A zero Tag is none.
+type TagWant struct {
+	Tag     tag.ID
+	Valued  bool    // the value lies within Low and High, both included
+	Low     float64 // engineering units of the tag
+	High    float64
+	Quality string // a word of QualityWords; "" any that is not bad
 }

@@ -39,14 +39,18 @@ var House = []Package{
 	{Path: "drivers/drivertest", Ours: "drivers drivers/tag"},
 
 	// Deciding, as a pure step.
-	{Path: "rules", Ours: "drivers/tag"},
+	{Path: "rules/unit"},
+	{Path: "rules/expr", Ours: "drivers/tag rules/unit"},
+	{Path: "rules", Ours: "drivers/tag rules/expr rules/unit"},
+	{Path: "rules/load", Ours: "rules drivers/tag"}, // what alarms ask of an operator
 	{Path: "rules/ruletest", Ours: "rules drivers/tag"},
 
 	// The agent: what both processes use.
 	{Path: "agent/i18n"},
 	{Path: "agent/clock", Ours: "drivers/tag"},
 	{Path: "agent/supervise", Ours: "drivers/child"},
-	{Path: "agent/config", Ours: "agent/i18n rules rules/ruletest drivers drivers/tag", Libs: "go.yaml.in/yaml/v4"},
+	{Path: "agent/people", Libs: "golang.org/x/crypto/argon2"},
+	{Path: "agent/config", Ours: "agent/i18n agent/people rules rules/expr rules/ruletest rules/unit drivers drivers/tag", Libs: "go.yaml.in/yaml/v4"},
 	{Path: "agent/ring", Side: Bridge, Ours: "rules drivers/tag"},
 
 	// The decider, and package agent, which joins it.
@@ -56,7 +60,7 @@ var House = []Package{
 	{Path: "agent/control", Side: Decider, Ours: "agent/config agent/clock agent/latch agent/output agent/ring agent/scan rules drivers/tag"},
 	{Path: "agent/operate", Side: Decider, Ours: "agent/config agent/control agent/clock agent/i18n agent/latch agent/output agent/ring rules drivers/tag"},
 
-	{Path: "agent", Side: Decider, Ours: "agent/secret agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/ring agent/scan agent/secret agent/supervise rules rules/ruletest drivers drivers/tag"},
+	{Path: "agent", Side: Decider, Ours: "agent/secret agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/people agent/ring agent/scan agent/secret agent/supervise rules rules/ruletest drivers drivers/tag"},
 
 	// The keeper.
 	{Path: "agent/wire", Side: Keeper, Ours: "drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire github.com/klauspost/compress/zstd"},

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"davy/test/bench/demobench"
+	"davy/test/bench/exprbench"
 	"davy/test/bench/figure"
 	"davy/test/bench/gapbench"
 	"davy/test/bench/linebench"
@@ -36,6 +37,7 @@ type group struct {
 
 var groups = []group{
 	{"rules", rulesbench.Run},
+	{"expr", exprbench.Run},
 	{"poll.bus_time_vs_optimum", planbench.Run},
 	{"modbus", modbusbench.Run},
 	{"opcua", opcuabench.Run},

@@ -170,7 +170,7 @@ func truth(t *testing.T, patience time.Duration, start func(b *rig.Bench) (*rig.
 
 func compileSite(t *testing.T, dir string) *config.Plan {
 	t.Helper()
-	bundle, problems := config.ReadSite(os.DirFS(dir), ".", firmware.Devices)
+	bundle, problems := config.ReadSite(os.DirFS(dir), ".", firmware.Library)
 	plan, more := config.Compile(bundle, drivers.Set{"modbus-tcp": modbus.TCP{}})
 	if plan == nil {
 		t.Fatalf("site does not compile: %v %v", problems, more)

@@ -49,7 +49,7 @@ func child(ctx context.Context, _ *slog.Logger, serve func(context.Context, net.
 // compile compiles a plant's site; anything worse than a warning ends the test.
 func compile(t *testing.T, name string) *config.Plan {
 	t.Helper()
-	site, problems := config.ReadSite(firmware.Plants, name, firmware.Devices)
+	site, problems := config.ReadSite(firmware.Plants, name, firmware.Library)
 	var plan *config.Plan
 	if problems.OK() {
 		var more config.Problems

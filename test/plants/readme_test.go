@@ -47,7 +47,7 @@ func TestSitesOfTheReadme(t *testing.T) {
 				"site.yaml": {Data: blocks[0][1]}, "rules.yaml": {Data: slices.Concat(blocks[1][1], more)},
 				"dcs.der": {Data: der},
 			}
-			bundle, problems := config.ReadSite(site, ".", firmware.Devices)
+			bundle, problems := config.ReadSite(site, ".", firmware.Library)
 			plan, rest := config.Compile(bundle, set)
 			if problems = problems.Join(rest); plan == nil || len(problems) > 0 {
 				t.Errorf("%s: %s%+v", name, more, problems)

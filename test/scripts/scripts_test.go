@@ -157,7 +157,7 @@ func edit(ts *testscript.TestScript, neg bool, args []string) {
 func accepted(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "accept SITE STATE")
 	dir := ts.MkAbs(args[0])
-	b, problems := config.ReadSite(os.DirFS(dir), ".", firmware.Devices)
+	b, problems := config.ReadSite(os.DirFS(dir), ".", firmware.Library)
 	if !problems.OK() {
 		ts.Fatalf("%v", problems)
 	}

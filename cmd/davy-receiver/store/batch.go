@@ -345,9 +345,12 @@ func (b *Batch) event(env *wire.Envelope, c *chain, number uint64, e *wire.Event
 	if b.Drop != nil && c.stream == wire.EventStream && b.Drop(number, e) {
 		return nil
 	}
-	r, err := b.exec(`INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	r, err := b.exec(`INSERT OR IGNORE INTO event (chain, number, kind, wall, mono, rule, occurrence, priority, tag, value_kind, value_bits, quality, lim,
+		first_out, output, who, proved, note, serial, body, test, hidden, first, channel, second, duration, result, samples)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.id, int64(number), int64(e.Kind), e.At.Wall, e.At.Mono, e.Rule, int64(e.Occurrence), int64(e.Priority), int64(e.Tag),
-		int64(e.Value.Kind()), int64(e.Value.Bits()), int64(e.Quality), finite(e.Limit), e.FirstOut, e.Output, e.Who, e.Proved, e.Note, int64(e.Serial), e.Append(nil))
+		int64(e.Value.Kind()), int64(e.Value.Bits()), int64(e.Quality), finite(e.Limit), e.FirstOut, e.Output, e.Who, e.Proved, e.Note, int64(e.Serial), e.Append(nil),
+		e.Test, int64(e.Hidden), e.First, e.Channel, e.Second, e.For, int64(e.Result), int64(e.Samples))
 	if err != nil {
 		return err
 	}
@@ -356,6 +359,13 @@ func (b *Batch) event(env *wire.Envelope, c *chain, number uint64, e *wire.Event
 	}
 	if c.stream != wire.EventStream {
 		return nil
+	}
+	for i := range e.Record {
+		x := &e.Record[i]
+		if _, err := b.exec(`INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.id, int64(number), i, int64(x.Tag), int64(x.Quality),
+			int64(x.Value.Kind()), int64(x.Value.Bits()), x.Received.Wall, x.Received.Mono); err != nil {
+			return err
+		}
 	}
 	switch {
 	case e.Start != nil && number == 1:

@@ -228,8 +228,13 @@ type Event struct {
 	Number uint64
 	Seq    int64 // receive number
 	Tag    *wire.TableTag
-	Name   string // of the value, where that table has one for it
+	Name   string                    // of the value, where that table has one for it
+	People *wire.Table               // the table in force, for the names of persons; nil where none came yet
+	Tags   map[tag.ID]*wire.TableTag // of the samples of its record; nil where the table has none
 }
+
+// tableKind is the kind of the events that carry a tag table.
+const tableKind = 129
 
 // Events calls f for the events of a gateway in the order of their names:
 // epochs by start, then numbers. Only those of the kinds, all if there are none.
@@ -249,7 +254,7 @@ func (s *Store) Events(ctx context.Context, gateway string, kinds []uint32, f fu
 		events, err := rowsOf(ctx, s.db, func(scan func(...any) error) (e *Event, err error) {
 			var kind, number, seq int64
 			var body []byte
-			if err := scan(&kind, &number, &seq, &body); err != nil || len(want) > 0 && !want[uint32(kind)] {
+			if err := scan(&kind, &number, &seq, &body); err != nil || len(want) > 0 && !want[uint32(kind)] && kind != tableKind {
 				return nil, err
 			}
 			w, err := wire.DecodeEvent(body)
@@ -262,12 +267,31 @@ func (s *Store) Events(ctx context.Context, gateway string, kinds []uint32, f fu
 		if err != nil {
 			return fmt.Errorf("events %s: %w", gateway, err)
 		}
+		var people *wire.Table
 		for _, e := range events {
 			if e == nil {
 				continue
 			}
+			if e.Table != nil {
+				people = e.Table
+			}
+			if e.People = people; len(want) > 0 && !want[e.Kind] {
+				continue
+			}
 			if e.Event.Tag != 0 {
 				if e.Tag, err = s.tag(ctx, c.id, e.Number, e.Event.Tag); err != nil {
+					return fmt.Errorf("events %s: %w", gateway, err)
+				}
+			}
+			for i := range e.Record {
+				id := e.Record[i].Tag
+				if _, have := e.Tags[id]; have {
+					continue
+				}
+				if e.Tags == nil {
+					e.Tags = map[tag.ID]*wire.TableTag{}
+				}
+				if e.Tags[id], err = s.tag(ctx, c.id, e.Number, id); err != nil {
 					return fmt.Errorf("events %s: %w", gateway, err)
 				}
 			}

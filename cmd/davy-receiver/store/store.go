@@ -76,7 +76,14 @@ CREATE TABLE IF NOT EXISTS event (
   rule TEXT NOT NULL, occurrence INTEGER NOT NULL, priority INTEGER NOT NULL, tag INTEGER NOT NULL,
   value_kind INTEGER NOT NULL, value_bits INTEGER NOT NULL, quality INTEGER NOT NULL, lim REAL NOT NULL,
   first_out TEXT NOT NULL, output TEXT NOT NULL, who TEXT NOT NULL, proved INTEGER NOT NULL, note TEXT NOT NULL,
-  serial INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (chain, number)
+  serial INTEGER NOT NULL, body BLOB NOT NULL,
+  test INTEGER NOT NULL DEFAULT 0, hidden INTEGER NOT NULL DEFAULT 0, first INTEGER NOT NULL DEFAULT 0, channel TEXT NOT NULL DEFAULT '',
+  second TEXT NOT NULL DEFAULT '', duration INTEGER NOT NULL DEFAULT 0, result INTEGER NOT NULL DEFAULT 0, samples INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (chain, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sample (
+  chain INTEGER NOT NULL, number INTEGER NOT NULL, n INTEGER NOT NULL, tag INTEGER NOT NULL, quality INTEGER NOT NULL,
+  kind INTEGER NOT NULL, bits INTEGER NOT NULL, wall INTEGER NOT NULL, mono INTEGER NOT NULL, PRIMARY KEY (chain, number, n)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reading (
   chain INTEGER NOT NULL, number INTEGER NOT NULL, tag INTEGER NOT NULL, quality INTEGER NOT NULL,
@@ -115,6 +122,40 @@ CREATE TABLE IF NOT EXISTS loss (
 CREATE TABLE IF NOT EXISTS receipt (gateway TEXT NOT NULL, epoch BLOB NOT NULL, n INTEGER NOT NULL, wall INTEGER NOT NULL, bytes BLOB NOT NULL,
   PRIMARY KEY (gateway, epoch)) WITHOUT ROWID;
 `
+
+// later are the columns of the table event that the first receivers did not
+// make: a database of theirs is given them when it is next opened for writing.
+var later = [...]struct{ name, kind string }{
+	{"test", "INTEGER NOT NULL DEFAULT 0"},
+	{"hidden", "INTEGER NOT NULL DEFAULT 0"},
+	{"first", "INTEGER NOT NULL DEFAULT 0"},
+	{"channel", "TEXT NOT NULL DEFAULT ''"},
+	{"second", "TEXT NOT NULL DEFAULT ''"},
+	{"duration", "INTEGER NOT NULL DEFAULT 0"},
+	{"result", "INTEGER NOT NULL DEFAULT 0"},
+	{"samples", "INTEGER NOT NULL DEFAULT 0"},
+}
+
+// widen adds what is missing of later, in one transaction.
+func widen(db *sql.DB) error {
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	for _, c := range later {
+		var has bool
+		if err := tx.QueryRow(`SELECT count(*) FROM pragma_table_info('event') WHERE name = ?`, c.name).Scan(&has); err != nil {
+			return err
+		}
+		if !has {
+			if _, err := tx.Exec(`ALTER TABLE event ADD COLUMN ` + c.name + ` ` + c.kind); err != nil {
+				return err
+			}
+		}
+	}
+	return tx.Commit()
+}
 
 // Store is an open database.
 type Store struct {
@@ -177,6 +218,11 @@ func (s *Store) connect(path string, create bool) error {
 	if create {
 		if _, err := db.Exec(schema); err != nil {
 			return err
+		}
+		if s.lock != nil { // not beside a running receiver, which may be an older one
+			if err := widen(db); err != nil {
+				return err
+			}
 		}
 		var b [16]byte
 		_, _ = rand.Read(b[:]) // never fails

@@ -424,6 +424,15 @@ type Event struct {
 	Start         *Start                 `protobuf:"bytes,18,opt,name=start,proto3" json:"start,omitempty"`
 	Gap           *Gap                   `protobuf:"bytes,19,opt,name=gap,proto3" json:"gap,omitempty"`
 	Table         *Table                 `protobuf:"bytes,20,opt,name=table,proto3" json:"table,omitempty"`
+	Hidden        uint32                 `protobuf:"varint,21,opt,name=hidden,proto3" json:"hidden,omitempty"`       // rules.AlarmState that kept anybody from being called: shelved, suppressed, out of service
+	Test          bool                   `protobuf:"varint,22,opt,name=test,proto3" json:"test,omitempty"`           // of a point that is forced, tested, drilled or disarmed: no true alarm
+	First         bool                   `protobuf:"varint,23,opt,name=first,proto3" json:"first,omitempty"`         // first of the alarm's group
+	Channel       string                 `protobuf:"bytes,24,opt,name=channel,proto3" json:"channel,omitempty"`      // of a bypass
+	Second        string                 `protobuf:"bytes,25,opt,name=second,proto3" json:"second,omitempty"`        // of a bypass: who confirmed it
+	Duration      int64                  `protobuf:"zigzag64,26,opt,name=duration,proto3" json:"duration,omitempty"` // ns: how long it may last, is left or took
+	Result        uint32                 `protobuf:"varint,27,opt,name=result,proto3" json:"result,omitempty"`       // of a test: 1 passed, 2 failed, 3 aborted
+	Record        *ReadingBody           `protobuf:"bytes,28,opt,name=record,proto3" json:"record,omitempty"`        // the frozen record of a trip, in the order of time; without source times
+	Samples       uint32                 `protobuf:"varint,29,opt,name=samples,proto3" json:"samples,omitempty"`     // how many readings the record had; more than there are: the rest was thinned or left out
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,6 +605,69 @@ func (x *Event) GetTable() *Table {
 		return x.Table
 	}
 	return nil
+}
+
+func (x *Event) GetHidden() uint32 {
+	if x != nil {
+		return x.Hidden
+	}
+	return 0
+}
+
+func (x *Event) GetTest() bool {
+	if x != nil {
+		return x.Test
+	}
+	return false
+}
+
+func (x *Event) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
+}
+
+func (x *Event) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *Event) GetSecond() string {
+	if x != nil {
+		return x.Second
+	}
+	return ""
+}
+
+func (x *Event) GetDuration() int64 {
+	if x != nil {
+		return x.Duration
+	}
+	return 0
+}
+
+func (x *Event) GetResult() uint32 {
+	if x != nil {
+		return x.Result
+	}
+	return 0
+}
+
+func (x *Event) GetRecord() *ReadingBody {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Event) GetSamples() uint32 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
 }
 
 type Value struct {
@@ -957,6 +1029,7 @@ type Table struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Plan          []byte                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
 	Tags          []*Tag                 `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
+	People        []*Person              `protobuf:"bytes,3,rep,name=people,proto3" json:"people,omitempty"` // only where the authority asked for names
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1005,6 +1078,65 @@ func (x *Table) GetTags() []*Tag {
 	return nil
 }
 
+func (x *Table) GetPeople() []*Person {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+type Person struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // as in Event.who and Event.second where proved
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // at most 256 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_davy_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Person) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Person) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Tag struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1023,7 +1155,7 @@ type Tag struct {
 
 func (x *Tag) Reset() {
 	*x = Tag{}
-	mi := &file_davy_proto_msgTypes[11]
+	mi := &file_davy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1167,7 @@ func (x *Tag) String() string {
 func (*Tag) ProtoMessage() {}
 
 func (x *Tag) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[11]
+	mi := &file_davy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1180,7 @@ func (x *Tag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tag.ProtoReflect.Descriptor instead.
 func (*Tag) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{11}
+	return file_davy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Tag) GetId() uint32 {
@@ -1133,7 +1265,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1277,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1290,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{12}
+	return file_davy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Name) GetCode() int64 {
@@ -1191,7 +1323,7 @@ type ReadingBody struct {
 
 func (x *ReadingBody) Reset() {
 	*x = ReadingBody{}
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1335,7 @@ func (x *ReadingBody) String() string {
 func (*ReadingBody) ProtoMessage() {}
 
 func (x *ReadingBody) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1348,7 @@ func (x *ReadingBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadingBody.ProtoReflect.Descriptor instead.
 func (*ReadingBody) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{13}
+	return file_davy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadingBody) GetTags() []uint32 {
@@ -1285,7 +1417,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1429,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1442,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{14}
+	return file_davy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Receipt) GetVersion() uint32 {
@@ -1381,7 +1513,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_davy_proto_msgTypes[15]
+	mi := &file_davy_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1525,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[15]
+	mi := &file_davy_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1538,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{15}
+	return file_davy_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Refused) GetStream() string {
@@ -1474,7 +1606,7 @@ const file_davy_proto_rawDesc = "" +
 	"\vroot_before\x18\x05 \x01(\fR\n" +
 	"rootBefore\"3\n" +
 	"\tEventBody\x12&\n" +
-	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\x97\x04\n" +
+	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\x87\x06\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04wall\x18\x02 \x01(\x12R\x04wall\x12\x12\n" +
@@ -1498,7 +1630,16 @@ const file_davy_proto_rawDesc = "" +
 	"\x06serial\x18\x11 \x01(\x04R\x06serial\x12$\n" +
 	"\x05start\x18\x12 \x01(\v2\x0e.davy.v1.StartR\x05start\x12\x1e\n" +
 	"\x03gap\x18\x13 \x01(\v2\f.davy.v1.GapR\x03gap\x12$\n" +
-	"\x05table\x18\x14 \x01(\v2\x0e.davy.v1.TableR\x05table\"/\n" +
+	"\x05table\x18\x14 \x01(\v2\x0e.davy.v1.TableR\x05table\x12\x16\n" +
+	"\x06hidden\x18\x15 \x01(\rR\x06hidden\x12\x12\n" +
+	"\x04test\x18\x16 \x01(\bR\x04test\x12\x14\n" +
+	"\x05first\x18\x17 \x01(\bR\x05first\x12\x18\n" +
+	"\achannel\x18\x18 \x01(\tR\achannel\x12\x16\n" +
+	"\x06second\x18\x19 \x01(\tR\x06second\x12\x1a\n" +
+	"\bduration\x18\x1a \x01(\x12R\bduration\x12\x16\n" +
+	"\x06result\x18\x1b \x01(\rR\x06result\x12,\n" +
+	"\x06record\x18\x1c \x01(\v2\x14.davy.v1.ReadingBodyR\x06record\x12\x18\n" +
+	"\asamples\x18\x1d \x01(\rR\asamples\"/\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\x06R\x04bits\"\xb4\x01\n" +
@@ -1529,10 +1670,14 @@ const file_davy_proto_rawDesc = "" +
 	"\awall_to\x18\a \x01(\x12R\x06wallTo\x12\x14\n" +
 	"\x05cause\x18\b \x01(\tR\x05cause\x12\x1d\n" +
 	"\n" +
-	"root_after\x18\t \x01(\fR\trootAfter\"=\n" +
+	"root_after\x18\t \x01(\fR\trootAfter\"f\n" +
 	"\x05Table\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\fR\x04plan\x12 \n" +
-	"\x04tags\x18\x02 \x03(\v2\f.davy.v1.TagR\x04tags\"\xe6\x01\n" +
+	"\x04tags\x18\x02 \x03(\v2\f.davy.v1.TagR\x04tags\x12'\n" +
+	"\x06people\x18\x03 \x03(\v2\x0f.davy.v1.PersonR\x06people\",\n" +
+	"\x06Person\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xe6\x01\n" +
 	"\x03Tag\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1583,7 +1728,7 @@ func file_davy_proto_rawDescGZIP() []byte {
 	return file_davy_proto_rawDescData
 }
 
-var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_davy_proto_goTypes = []any{
 	(*Signed)(nil),      // 0: davy.v1.Signed
 	(*Envelope)(nil),    // 1: davy.v1.Envelope
@@ -1596,11 +1741,12 @@ var file_davy_proto_goTypes = []any{
 	(*Start)(nil),       // 8: davy.v1.Start
 	(*Gap)(nil),         // 9: davy.v1.Gap
 	(*Table)(nil),       // 10: davy.v1.Table
-	(*Tag)(nil),         // 11: davy.v1.Tag
-	(*Name)(nil),        // 12: davy.v1.Name
-	(*ReadingBody)(nil), // 13: davy.v1.ReadingBody
-	(*Receipt)(nil),     // 14: davy.v1.Receipt
-	(*Refused)(nil),     // 15: davy.v1.Refused
+	(*Person)(nil),      // 11: davy.v1.Person
+	(*Tag)(nil),         // 12: davy.v1.Tag
+	(*Name)(nil),        // 13: davy.v1.Name
+	(*ReadingBody)(nil), // 14: davy.v1.ReadingBody
+	(*Receipt)(nil),     // 15: davy.v1.Receipt
+	(*Refused)(nil),     // 16: davy.v1.Refused
 }
 var file_davy_proto_depIdxs = []int32{
 	3,  // 0: davy.v1.Envelope.blocks:type_name -> davy.v1.Block
@@ -1611,17 +1757,19 @@ var file_davy_proto_depIdxs = []int32{
 	8,  // 5: davy.v1.Event.start:type_name -> davy.v1.Start
 	9,  // 6: davy.v1.Event.gap:type_name -> davy.v1.Gap
 	10, // 7: davy.v1.Event.table:type_name -> davy.v1.Table
-	6,  // 8: davy.v1.Vote.value:type_name -> davy.v1.Value
-	2,  // 9: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
-	11, // 10: davy.v1.Table.tags:type_name -> davy.v1.Tag
-	12, // 11: davy.v1.Tag.names:type_name -> davy.v1.Name
-	2,  // 12: davy.v1.Receipt.upto:type_name -> davy.v1.Head
-	15, // 13: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	14, // 8: davy.v1.Event.record:type_name -> davy.v1.ReadingBody
+	6,  // 9: davy.v1.Vote.value:type_name -> davy.v1.Value
+	2,  // 10: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
+	12, // 11: davy.v1.Table.tags:type_name -> davy.v1.Tag
+	11, // 12: davy.v1.Table.people:type_name -> davy.v1.Person
+	13, // 13: davy.v1.Tag.names:type_name -> davy.v1.Name
+	2,  // 14: davy.v1.Receipt.upto:type_name -> davy.v1.Head
+	16, // 15: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_davy_proto_init() }
@@ -1635,7 +1783,7 @@ func file_davy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_davy_proto_rawDesc), len(file_davy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

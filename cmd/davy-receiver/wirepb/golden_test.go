@@ -84,6 +84,12 @@ func event(t *rapid.T) wire.Event {
 		Priority: rapid.Uint32().Draw(t, "priority"), Tag: tag.ID(rapid.Uint32().Draw(t, "tag")), Value: value(t), Quality: quality(t),
 		Limit: rapid.Float64().Draw(t, "limit"), FirstOut: texts.Draw(t, "first"), Output: texts.Draw(t, "output"), Who: texts.Draw(t, "who"),
 		Proved: rapid.Bool().Draw(t, "proved"), Note: texts.Draw(t, "note"), Serial: rapid.Uint64().Draw(t, "serial"),
+		Hidden: rapid.Uint32().Draw(t, "hidden"), Test: rapid.Bool().Draw(t, "test"), First: rapid.Bool().Draw(t, "of-group"),
+		Channel: texts.Draw(t, "of"), Second: texts.Draw(t, "second"), For: rapid.Int64().Draw(t, "for"), Result: rapid.Uint32().Draw(t, "result"),
+		Samples: rapid.Uint32().Draw(t, "samples"),
+	}
+	for range rapid.IntRange(0, 5).Draw(t, "record") {
+		e.Record = append(e.Record, tag.Reading{Tag: tag.ID(rapid.Uint32Range(0, 3).Draw(t, "id")), Quality: quality(t), Value: value(t), Received: stamp(t)})
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "votes") {
 		e.Votes = append(e.Votes, wire.Vote{
@@ -106,6 +112,9 @@ func event(t *rapid.T) wire.Event {
 		}
 	case 3:
 		e.Table = &wire.Table{Plan: raw(t, "plan")}
+		for range rapid.IntRange(0, 2).Draw(t, "people") {
+			e.Table.People = append(e.Table.People, wire.Person{ID: texts.Draw(t, "person"), Name: texts.Draw(t, "name")})
+		}
 		for range rapid.IntRange(0, 3).Draw(t, "tags") {
 			e.Table.Tags = append(e.Table.Tags, wire.TableTag{
 				ID: tag.ID(rapid.Uint32().Draw(t, "id")), Name: texts.Draw(t, "name"), Unit: texts.Draw(t, "unit"),

@@ -39,7 +39,7 @@ func run(what, state string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	return agent.Run(ctx, agent.Options{
-		StateDir: state, Drivers: set, Templates: firmware.Devices, Version: "goburrow",
+		StateDir: state, Drivers: set, Templates: firmware.Library, Version: "goburrow",
 		KeepArgs: []string{"keep", state}, Log: log,
 	})
 }

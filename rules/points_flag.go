@@ -1,0 +1,60 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+
+	"davy/drivers/tag"
+)
+
+// tried reports whether a reading of that quality is one of a test or of a person's making.
+func tried(q tag.Quality) bool { return inTest(q) || q&tag.Forced != 0 }
+
+// ofTest reports whether an event is one of a test: by the reading that was
+// judged, by a vote, or because its interlock, or one that demands its output,
+// is drilled or stands tripped by a vote of a test.
+func (e *Engine) ofTest(v *Event) bool {
+	if tried(v.Quality) || triedVote(v.Votes) || e.triedLock(v.Rule) {
+		return true
+	}
+	// An automatic alarm is of the interlock, or of the output, of its name.
+	dot := strings.LastIndexByte(v.Rule, '.')
+	return dot > 0 && e.automatic(v.Rule) && (e.triedLock(v.Rule[:dot]) || e.triedOutput(v.Rule[:dot]))
+}
+
+func triedVote(votes []Vote) bool {
+	return slices.ContainsFunc(votes, func(v Vote) bool { return tried(v.Quality) })
+}
+
+// drilled reports whether a rule is an interlock that is being tested.
+func (e *Engine) drilled(rule string) bool {
+	i, ok := e.points.names[rule]
+	return ok && i >= e.points.devices && e.points.all[i].tested
+}
+
+// triedLock reports whether a rule is an interlock that is drilled, or that
+// stands tripped by a vote of a test.
+func (e *Engine) triedLock(rule string) bool {
+	f, ok := e.names[rule]
+	return ok && f.kind() == refInterlock && (e.drilled(rule) || triedVote(e.interlocks[f.index()].votes))
+}
+
+func (e *Engine) automatic(rule string) bool {
+	f, ok := e.names[rule]
+	return ok && f.kind() == refAlarm && e.about[f.index()].of != ""
+}
+
+// triedOutput reports whether an output is demanded by such an interlock.
+func (e *Engine) triedOutput(output string) bool {
+	for o := range e.outputs {
+		if e.outputs[o].name != output {
+			continue
+		}
+		for _, d := range e.outputs[o].demands {
+			if m := &e.demands[d]; m.active && e.triedLock(e.interlocks[m.lock].name) {
+				return true
+			}
+		}
+	}
+	return false
+}
