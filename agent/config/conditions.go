@@ -154,6 +154,7 @@ func (c *compiler) finish() {
 	for _, info := range c.tags[1:] {
 		c.plan.Rules.Tags[info.id] = rules.Tag{Name: info.name, TTL: info.ttl}
 	}
+	c.pointsOf()
 	for _, o := range c.outputs {
 		c.plan.Outputs = append(c.plan.Outputs, o.plan)
 		c.plan.Rules.Outputs = append(c.plan.Rules.Outputs, o.rule)

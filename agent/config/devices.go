@@ -9,6 +9,7 @@ import (
 
 	"davy/agent/i18n"
 	"davy/drivers"
+	"davy/rules"
 )
 
 func key(what string) i18n.Key { return i18n.Key("what." + what) }
@@ -38,6 +39,7 @@ type device struct {
 	options  any // what its driver made of its own fields
 	state    *drivers.State
 	vectors  []Vector // of its template
+	rule     rules.Device
 }
 
 // A writable is one address of a device's may_write.
@@ -61,6 +63,9 @@ var deviceForm = form{
 	{name: "watchdog"},
 	{name: "stale_after", also: []string{"stale-after", "ttl"}},
 	{name: "state", also: []string{"status"}},
+	{name: "force", also: []string{"override"}},
+	{name: "test", also: []string{"bump_test", "calibration"}},
+	{name: "test_every", also: []string{"test-every", "proof_test"}},
 	{name: "profile", later: "profile"},
 }
 
@@ -103,7 +108,10 @@ func (c *compiler) device(p pair) {
 	}
 	f := c.read(p.val, "device", c.ownDeviceFields(deviceForm, c.peekLink(p.val), false))
 	d.link = c.deviceLink(f.get("link"))
-	c.prose(f.get("text"))
+	if d.rule.Text = (rules.Text{Zh: d.name, En: d.name}); f.get("text") != nil {
+		d.rule.Text, _ = c.prose(f.get("text"))
+	}
+	c.devicePermits(d, f)
 	t := c.readTemplate(d, f.get("template"))
 	if n := f.get("station"); n != nil {
 		if v, ok := c.integer(n, 1, 255); ok {

@@ -25,6 +25,8 @@ var interlockForm = form{
 	{name: "reset_when", also: []string{"reset-when"}},
 	{name: "arm_when", also: []string{"arm-when", "armed_when", "active_when"}},
 	{name: "arm_due", also: []string{"arm-due"}},
+	{name: "test", also: []string{"proof_test", "drill"}},
+	{name: "test_every", also: []string{"test-every", "proof_test_every"}},
 	{name: "bypass", also: []string{"permit", "override"}},
 	{name: "approved", later: "approved"},
 }
@@ -63,6 +65,12 @@ func (c *compiler) interlock(p pair) {
 	c.degraded(f.get("degraded"), &x)
 	c.arming(f, &x)
 	c.bypass(f.get("bypass"), &x)
+	if n := f.get("test"); n != nil {
+		x.Test = c.ownPermit(n, "engineer, longest 1h", maxPermit)
+	}
+	if n := f.get("test_every"); n != nil {
+		x.TestEvery, _ = c.span(n, minTestEvery, maxTestEvery)
+	}
 	if n := f.get("reset_when"); n != nil {
 		x.ResetWhen, _, _ = c.conditionOf(n, x.Name+".reset", "room.people = 0")
 	}

@@ -96,3 +96,42 @@ func TestPermitProblems(t *testing.T) {
 		t.Errorf("%v", codes(problems))
 	}
 }
+
+func TestDevicePermits(t *testing.T) {
+	site := strings.Replace(permitSite(), "    station: 1\n", "    station: 1\n    text: {zh: 探头, en: Detector}\n    force: engineer, longest 30min\n    test: technician or engineer, longest 2h\n    test_every: 90d\n", 1)
+	text := strings.Replace(permitRules, "    then:", "    test: engineer, longest 4h\n    test_every: 365d\n    then:", 1)
+	plan, problems := Compile(putProfiles(bundleOf(site, text), gasFile), testSet())
+	if plan == nil {
+		t.Fatal(codes(problems))
+	}
+	want := rules.Device{
+		Name: "d", Text: rules.Text{Zh: "探头", En: "Detector"}, TestEvery: 90 * 24 * time.Hour,
+		Force: rules.Permit{Roles: []string{"engineer"}, AtMost: 30 * time.Minute}, Test: rules.Permit{Roles: []string{"technician", "engineer"}, AtMost: 2 * time.Hour},
+	}
+	for _, x := range plan.Tags[1:] {
+		if x.Link >= 0 { // what it reads of its outputs, too
+			want.Tags = append(want.Tags, x.ID)
+		}
+	}
+	l := plan.Rules.Interlocks[0]
+	if got := plan.Rules.Devices; len(got) != 1 || !reflect.DeepEqual(got[0], want) || l.Test.AtMost != 4*time.Hour || l.TestEvery != 365*24*time.Hour {
+		t.Errorf("%+v, %+v", got, l)
+	}
+	if _, err := rules.New(plan.Rules); err != nil {
+		t.Error(err)
+	}
+	for _, x := range []struct{ from, to, want string }{
+		{"longest 30min", "longest 2h", "out-of-bounds"},
+		{"force: engineer", "force: engineer and ehs", "permit-of-one"},
+		{"test_every: 90d", "test_every: 1h", "out-of-bounds"},
+	} {
+		_, problems := Compile(putProfiles(bundleOf(strings.Replace(site, x.from, x.to, 1), text), gasFile), testSet())
+		if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Code == x.want && p.Place.File == SiteFile }) {
+			t.Errorf("%s: %v", x.to, codes(problems))
+		}
+	}
+	_, problems = Compile(putProfiles(bundleOf(site, strings.Replace(text, "  L:", "  d:", 1)), gasFile), testSet())
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Code == "name-taken" }) {
+		t.Errorf("%v", codes(problems))
+	}
+}

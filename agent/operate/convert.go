@@ -163,7 +163,7 @@ func InterlockOf(i *rules.InterlockView) Interlock {
 		Name: i.Name, Text: TextOf(i.Text), State: InterlockStateOf(i.State), Degraded: i.Degraded, Occurrence: i.Occurrence,
 		TrippedAt: Wall(i.TrippedAt), FirstOut: i.FirstOut, Votes: votesOf(i.Votes),
 		ResetReady: i.ResetReady, ResetIn: i.ResetIn.Seconds(),
-		Bypass: bypassOf(i.Bypass), Test: i.Test,
+		Bypass: bypassOf(i.Bypass), Test: i.Test, Missing: i.Missing, OutOfService: i.OutOfService,
 	}
 }
 
@@ -177,6 +177,8 @@ func votesOf(votes []rules.Vote) []Vote {
 			reason = VoteBad
 		case rules.VoteTest:
 			reason = VoteTest
+		case rules.VoteBypassed:
+			reason = VoteBypassed
 		}
 		quality := [...]string{tag.Bad: "bad", tag.Uncertain: "uncertain", tag.Good: "good", 3: "bad"}[v.Quality.Status()]
 		out = append(out, Vote{Channel: v.Channel, Reason: reason, Since: Wall(v.Since), Quality: quality, Value: number(v.Value), Last: v.Last})

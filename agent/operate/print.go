@@ -228,6 +228,8 @@ func (p *page) trips() {
 		k := &list[i]
 		ready := p.say("operate.reset-not-ready", nil)
 		switch {
+		case len(k.Missing) > 0:
+			ready = p.say("operate.reset-missing", i18n.Args{"channels": strings.Join(k.Missing, ", ")})
 		case k.ResetReady:
 			ready = p.say("operate.reset-ready", i18n.Args{"rule": k.Name, "occurrence": k.Occurrence})
 		case k.ResetIn > 0:

@@ -184,6 +184,9 @@ func (p *page) points() {
 		if k.Test {
 			row("test", k.Name, k.Text.In(p.Lang), "")
 		}
+		if k.OutOfService {
+			row("cannot-trip", k.Name, k.Text.In(p.Lang), "")
+		}
 	}
 	for i := range p.v.Forces {
 		f := &p.v.Forces[i]

@@ -236,6 +236,11 @@ type Interlock struct {
 	ResetIn    float64        `json:"reset_in_s,omitempty"` // if values stay; 0 not known
 	Bypass     *Bypassed      `json:"bypass,omitempty"`
 	Test       bool           `json:"test,omitempty"` // it is drilled
+	// Missing is what keeps a tripped one from being reset: channels and tags
+	// whose reset conditions do not hold.
+	Missing []string `json:"missing,omitempty"`
+	// OutOfService: as things are it cannot trip.
+	OutOfService bool `json:"out_of_service,omitempty"`
 }
 
 // VoteReason says why a channel votes to trip.
@@ -246,6 +251,9 @@ const (
 	VoteProcess VoteReason = "process"
 	VoteBad     VoteReason = "bad"
 	VoteTest    VoteReason = "test"
+	// VoteBypassed is of no vote: the channel that InterlockDegraded speaks of was
+	// taken out by a bypass.
+	VoteBypassed VoteReason = "bypassed"
 )
 
 // Vote is one channel's vote.
