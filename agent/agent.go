@@ -73,7 +73,8 @@ type process struct {
 	started tag.Stamp
 	latch   *latch.Store
 	keep    *ring.Writer
-	lost    bool // the latch file was missing or damaged
+	lost    bool   // the latch file was missing or damaged, or what it says of the rules was not understood
+	why     string // … why, until it is recorded; "" nothing is to be recorded
 	memory  control.Memory
 	handed  bool // the generation that begins takes over from one that just ended
 	current atomic.Pointer[generation]
@@ -103,9 +104,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p.recall()
 	if p.memory.Plan != first.Plan.Hash {
-		for i := range p.memory.Outbox { // its tags are numbered by a plan that is gone; the rule's name stands
-			p.memory.Outbox[i].Tag = 0
-		}
+		untag(p.memory.Outbox)
 	}
 	p.keep = ring.NewWriter(ring.WriterOptions{Pending: p.memory.Outbox, Changed: p.keeperChanged})
 
@@ -136,6 +135,15 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
+// untag takes out of events what tags are numbered by a plan that is gone: the
+// rule's name stands, and how many samples a record had.
+func untag(events []ring.Event) {
+	for i := range events {
+		events[i].Tag = 0
+		events[i].LeaveOut()
+	}
+}
+
 // run starts f and returns a channel with its end.
 func run(ctx context.Context, f func(context.Context) error) <-chan error {
 	done := make(chan error, 1)
@@ -156,7 +164,7 @@ func (p *process) recall() {
 		}
 	}
 	p.o.Log.Error("latch file lost: interlocks with manual reset start tripped", "err", err)
-	p.lost = true
+	p.lost, p.why = true, err.Error()
 	p.memory = control.Memory{Lineage: NewLineage()}
 }
 
@@ -203,7 +211,7 @@ func (p *process) engine(set rules.Set, lost bool) (*rules.Engine, error) {
 	if !lost && len(p.memory.Engine) > 0 {
 		if err = e.Restore(p.memory.Engine, p.down()); err != nil {
 			p.o.Log.Error("rules not restored: interlocks with manual reset start tripped", "err", err)
-			lost, p.lost = true, true
+			lost, p.lost, p.why = true, true, err.Error()
 		}
 	}
 	if lost {

@@ -182,8 +182,8 @@ func (g *generation) announce(engine *rules.Engine) {
 		down, _ = tag.Float64Value(d.Seconds())
 	}
 	g.loop.Note(rules.Event{Kind: ring.AgentStarted, At: now, Value: down, Note: p.o.Version})
-	if p.lost && p.memory.Saved == (tag.Stamp{}) {
-		g.loop.Note(rules.Event{Kind: ring.LatchLost, At: now})
+	if e := p.tellLost(now); e != nil {
+		g.loop.Note(*e)
 	}
 	if p.memory.Plan != g.a.Plan.Hash {
 		g.loop.Note(rules.Event{Kind: ring.PlanApplied, At: now, Rule: g.a.Hash, Who: g.a.Who, Proved: g.a.Proved, Note: g.a.Reason})
@@ -191,6 +191,17 @@ func (g *generation) announce(engine *rules.Engine) {
 	for _, name := range engine.Dropped() {
 		p.o.Log.Warn("rule is gone from the plan, its state is dropped", "rule", name)
 	}
+}
+
+// tellLost returns, once, the event that says that latches are not known, and
+// why: interlocks with manual reset start tripped for it.
+func (p *process) tellLost(now tag.Stamp) *rules.Event {
+	if p.why == "" {
+		return nil
+	}
+	e := &rules.Event{Kind: ring.LatchLost, At: now, Note: p.why}
+	p.why = ""
+	return e
 }
 
 // look compares the site directory with the accepted plan now and then, and

@@ -155,23 +155,7 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 	if latch.Err != nil {
 		v.Latch.Error = latch.Err.Error()
 	}
-	for i := range s.Image {
-		if i == 0 || plan.Tags[i].Link < 0 {
-			continue
-		}
-		v.Tags.Total++
-		switch q := s.Image[i].Quality; {
-		case q.Good():
-			v.Tags.Good++
-		case !q.Bad():
-			v.Tags.Uncertain++
-		default:
-			v.Tags.Bad++
-			if q.Reason() == tag.NeverRead {
-				v.Tags.NeverRead++
-			}
-		}
-	}
+	v.Tags = countTags(plan.Tags, s.Image)
 	for _, w := range g.workers {
 		v.Links = append(v.Links, linkOf(w.Link, w.Stats(), s.At))
 	}
@@ -285,3 +269,26 @@ func outputOf(c *config.Output, s *output.View) operate.Output {
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 var _ operate.Handler = (*process)(nil)
+
+// countTags counts what is read and what is computed: one that is bad is a tag
+// that nobody can judge by. The agent's own conditions are no tags to a person.
+func countTags(tags []config.Tag, image []tag.Reading) (n operate.Tags) {
+	for i := range image {
+		if t := &tags[i]; i == 0 || t.Link < 0 && len(t.Of) == 0 {
+			continue
+		}
+		n.Total++
+		switch q := image[i].Quality; {
+		case q.Good():
+			n.Good++
+		case !q.Bad():
+			n.Uncertain++
+		default:
+			n.Bad++
+			if q.Reason() == tag.NeverRead {
+				n.NeverRead++
+			}
+		}
+	}
+	return n
+}

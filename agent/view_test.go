@@ -27,3 +27,12 @@ func TestWordsAndUnitsOfTheView(t *testing.T) {
 		t.Errorf("units %v", units)
 	}
 }
+
+// A computed tag that is bad counts as bad; the agent's own conditions do not count.
+func TestComputedTagsCount(t *testing.T) {
+	tags := []config.Tag{{}, {Name: "a.x"}, {Name: "record.stopped", Link: -1}, {Name: "room.mean", Link: -1, Of: []tag.ID{1}}}
+	image := []tag.Reading{{}, {Quality: tag.GoodQuality}, {Quality: tag.GoodQuality}, {Quality: tag.BadNeverRead}}
+	if got, want := countTags(tags, image), (operate.Tags{Total: 2, Good: 1, Bad: 1, NeverRead: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -103,6 +103,21 @@ func (e *Engine) judgeLate(i int, t tag.Stamp) {
 	if last {
 		e.suppress(i, by, t)
 	}
+	for which := shelveTimer; which <= againTimer; which++ {
+		if bit := uint8(1) << which; b.ends&bit != 0 {
+			b.ends &^= bit
+			e.ended(i, which, t)
+		}
+	}
+}
+
+// ended does what follows when the time of a shelving, or until a re-alarm, is over.
+func (e *Engine) ended(i, which int, t tag.Stamp) {
+	if which == shelveTimer {
+		e.unshelve(i, nil, t)
+	} else {
+		e.again(i, t)
+	}
 }
 
 // pickMode takes the limit of the first mode that holds. While the alarm is

@@ -29,6 +29,7 @@ type life struct {
 	out        uint8 // outOf…
 	remover    person
 	by         uint8 // by…; not 0: suppressed by design
+	ends       uint8 // of a late alarm: which of its timers ended at this instant, by their bits
 	silenced   bool
 	turn       uint64 // of its group, if it was the first then; else 0
 	leftAt     int64  // Mono at which its group last had one less, of those raised before

@@ -63,7 +63,9 @@ func (e *Engine) mayShelve(i int, c *Command, now tag.Stamp) (code string) {
 }
 
 // mayRemove takes an alarm out of service, or returns it: also one that is out
-// with its device, so that nothing stays out of which nobody knows any more.
+// with its device, so that nothing stays out of which nobody knows any more. That
+// an interlock tripped, or a rule was isolated, hangs on no instrument that could
+// be under repair: it always calls.
 func (e *Engine) mayRemove(i int, c *Command, now tag.Stamp) (code string) {
 	b := &e.about[i]
 	switch {
@@ -76,6 +78,8 @@ func (e *Engine) mayRemove(i int, c *Command, now tag.Stamp) (code string) {
 	case c.Verb == Restore:
 		e.declareOut(i, 0, c, now)
 		return ""
+	case b.noShelve && e.alarms[i].driven:
+		return "not-permitted"
 	case b.out&outOfItself != 0:
 		return "already-removed"
 	}

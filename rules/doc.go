@@ -8,6 +8,12 @@
 // allocates nothing, and it evaluates only the rules whose inputs or timers
 // moved.
 //
+// The parts, one owner each: alarm*.go an alarm's life, interlock.go and
+// lock_*.go a vote with its arming, bypass and reset, output.go what is demanded,
+// points*.go what persons do to devices and their tags, record.go the readings
+// around a trip, computed.go the tags that are made of others (rules/expr). The
+// functions Step and Do join engine and image; who uses both uses those.
+//
 // A rule that panics is out from there on, alone, with what its policy for bad
 // says; the alarm "rules.broken" is raised anew for each, with its name.
 //
@@ -17,5 +23,5 @@
 // (agent/latch keeps it): states by rule *name*, occurrences, and remaining
 // durations, never instants.
 //
-// Imports: davy/drivers/tag only.
+// Imports: drivers/tag, rules/expr.
 package rules

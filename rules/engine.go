@@ -51,7 +51,8 @@ type Engine struct {
 	moved   []int32 // outputs whose demand changed
 	states  []OutputState
 	durable bool
-	kept    bool // the above is still to be handed out
+	asked   int64 // Mono at which a snapshot was last asked for, or none was needed
+	kept    bool  // the above is still to be handed out
 	panics  int
 }
 
@@ -162,10 +163,13 @@ func (e *Engine) due(slot int, t tag.Stamp) {
 		switch which {
 		case moveTimer:
 			e.alarmDue(i, t)
-		case shelveTimer:
-			e.unshelve(i, nil, t)
-		case againTimer:
-			e.again(i, t)
+		case shelveTimer, againTimer:
+			if e.alarms[i].late { // behind a delay that ends now, as of any other alarm
+				e.about[i].ends |= 1 << which
+				e.postpone(i)
+			} else {
+				e.ended(i, which, t)
+			}
 		}
 	case refWhen:
 		e.settleWhen(i, false)
@@ -246,7 +250,7 @@ func (e *Engine) judgeDirty(t tag.Stamp) {
 // start anchors what Restore brought to the clock of this run.
 func (e *Engine) start(now tag.Stamp) {
 	e.started = true
-	e.origin, e.settled = now.Mono, now.Mono+int64(e.set.Settle)
+	e.asked, e.origin, e.settled = now.Mono, now.Mono, now.Mono+int64(e.set.Settle)
 	anchor := func(s *tag.Stamp) { s.Wall, s.Mono = s.Wall+now.Wall, s.Mono+now.Mono }
 	e.startPoints(anchor)
 	e.startRecords(anchor)
@@ -353,6 +357,7 @@ func (e *Engine) finish(out *Outcome) {
 		e.outputs[o].moved = false
 		e.states = append(e.states, e.outputState(int(o)))
 	}
+	e.ask()
 	out.Events, out.Demands, out.Durable = e.events, e.states, e.durable
 	out.Overlays, out.Computed = e.points.overlays, e.computer.made
 	_, out.Next = e.timers.first()

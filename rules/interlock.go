@@ -21,6 +21,7 @@ type channel struct {
 	testing   bool // in test, and tests do not vote
 	over      bool // the condition, by the last usable value
 	clear     bool // the reset condition, by the last usable value
+	against   bool // there was one, and it did not allow a reset
 	broken    bool
 	manual    bool // it cannot be bypassed
 	process   bool // votes by its value
@@ -103,6 +104,7 @@ func (e *Engine) judgeChannel(i int, r *tag.Reading, t tag.Stamp) {
 		if c.usable {
 			v := r.Value.Float()
 			c.over, c.clear = c.op.holds(v, c.limit), c.back.holds(v, c.backLimit)
+			c.against = !c.clear
 		}
 	}
 	e.mark(int(c.lock))

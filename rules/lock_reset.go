@@ -33,8 +33,13 @@ func (e *Engine) release(i int, cs []channel, usable int, t tag.Stamp) {
 		return
 	}
 	l.ready = true
-	// A bypass resets nothing: where its channel does not allow it, a person must.
-	if !l.manual && (by < 0 || cs[by].usable && cs[by].clear) {
+	// Neither a bypass, nor a test, nor a failure resets: where a channel that is
+	// left out does not allow it, or did not when it was last known, a person must.
+	held := by >= 0 && !(cs[by].usable && cs[by].clear)
+	for k := range cs {
+		held = held || cs[k].against
+	}
+	if !l.manual && !held {
 		e.reset(i, Event{At: t})
 	}
 }

@@ -71,6 +71,7 @@ func (m *model) lock(l *modelLock, settled bool, t int) {
 			if l.ResetConds != nil {
 				c.clear = m.holds(l.ResetConds[k], 0)
 			}
+			c.against = !c.clear
 		}
 	}
 	l.armRead = l.armRead || l.Arm.Tag == 0 || m.image[l.Arm.Tag].Quality != tag.BadNeverRead
@@ -183,7 +184,7 @@ func (m *model) lock(l *modelLock, settled bool, t int) {
 	}
 	l.resets.set(hold, t)
 	l.ready = l.resets.lasted(l.ResetFor, t)
-	if l.ready && !l.ManualReset && (by < 0 || l.ch[by].usable && l.ch[by].clear) {
+	if l.ready && !l.ManualReset && (by < 0 || l.ch[by].usable && l.ch[by].clear) && !slices.ContainsFunc(l.ch, func(c modelChannel) bool { return c.against }) {
 		m.reset(l, t)
 	}
 	m.alarm(m.auto[l.Name+".tripped"], truthOf(l.state == Tripped), false, t)

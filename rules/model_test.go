@@ -52,6 +52,7 @@ func (s *span) lasted(d time.Duration, t int) bool { return s.is && t-s.from >= 
 
 type modelChannel struct {
 	read, over, clear   bool
+	against             bool
 	bad, test, process  span
 	usable, policy, out bool
 }

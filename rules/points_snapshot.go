@@ -154,8 +154,9 @@ func (r *reader) who() who {
 	return who{person: person{r.text(), r.note()}, proved: r.num(1) == 1, at: before(r.age())}
 }
 
-// restorePoints takes over what persons did. A test goes on for what is left
-// of it, less the time in which nobody decided where that is known.
+// restorePoints takes over what persons did, for no longer than the set permits
+// now. A test goes on for what is left of it, less the time in which nobody
+// decided where that is known.
 func (e *Engine) restorePoints(s *savedPoints, passed int64, handover bool) {
 	for i := range s.points {
 		v := &s.points[i]
@@ -171,19 +172,20 @@ func (e *Engine) restorePoints(s *savedPoints, passed int64, handover bool) {
 		p.out, p.tester = v.out, v.tester
 		p.out.at.Mono, p.out.at.Wall = p.out.at.Mono-passed, p.out.at.Wall-passed
 		p.tester.at.Mono, p.tester.at.Wall = p.tester.at.Mono-passed, p.tester.at.Wall-passed
-		p.ends, p.passedAt, p.passedOn = v.left-passed, -v.passed-passed, v.wall
+		p.ends, p.passedAt, p.passedOn = min(v.left, int64(p.test.AtMost))-passed, -v.passed-passed, v.wall
 	}
 	for i := range s.forces {
 		v := &s.forces[i]
 		at, ok := e.points.forced[tag.Name(v.name)]
-		switch {
-		case !ok:
+		if !ok {
 			e.dropped = append(e.dropped, v.name)
-		case handover && v.left > 0:
-			f := &e.points.forces[at]
-			f.on, f.value, f.by, f.ends = true, v.value, v.by, v.left
-		default:
-			e.points.gone = append(e.points.gone, ended{v.name, e.points.forces[at].tag, v.value})
+			continue
+		}
+		f := &e.points.forces[at]
+		if left := min(v.left, int64(min(e.set.Devices[f.device].Force.AtMost, MaxForce))); handover && left > 0 {
+			f.on, f.value, f.by, f.ends = true, v.value, v.by, left
+		} else {
+			e.points.gone = append(e.points.gone, ended{v.name, f.tag, v.value})
 		}
 	}
 	for i := range s.records {

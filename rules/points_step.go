@@ -33,8 +33,10 @@ func (e *Engine) putComputed(m *Image) {
 
 func (e *Engine) stepWith(m *Image, now tag.Stamp) {
 	if !e.started {
-		for _, o := range e.Overlays(nil) {
-			m.Overlay(o)
+		for i := range e.points.forces { // the image may have been another engine's
+			if o := e.overlayOf(&e.points.forces[i]); !o.nothing() || m.Overlaid(o.Tag) {
+				m.Overlay(o)
+			}
 		}
 	} else {
 		e.endUntil(m, now)

@@ -130,3 +130,18 @@ func (e *Engine) Restore(b []byte, down time.Duration) error {
 
 // before is a stamp of that age, until the first step anchors it.
 func before(age int64) tag.Stamp { return tag.Stamp{Wall: -age, Mono: -age} }
+
+// ask lets a snapshot be taken where KeepEvery of a running time is over since the last.
+func (e *Engine) ask() {
+	long := e.now.Mono-e.asked >= int64(KeepEvery)
+	if e.durable = e.durable || long && e.timed(); e.durable || long {
+		e.asked = e.now.Mono
+	}
+}
+
+// timed reports whether a time runs that a person was given.
+func (e *Engine) timed() bool {
+	return slices.ContainsFunc(e.about, func(b about) bool { return b.shelved }) ||
+		slices.ContainsFunc(e.interlocks, func(l interlock) bool { return l.bypass.state == bypassOn || l.bypass.state == bypassWaiting }) ||
+		slices.ContainsFunc(e.points.all, func(p point) bool { return p.tested })
+}

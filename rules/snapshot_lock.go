@@ -32,6 +32,9 @@ const (
 	channelOver
 	channelOut
 	channelSeat
+	channelAgainst
+
+	channelFlags = 1<<iota - 1
 )
 
 // StartTripped lets the interlocks with manual reset start tripped, because
@@ -110,7 +113,8 @@ func (e *Engine) writeInterlock(w *writer, i int) {
 		c := &e.channels[l.first+k]
 		w.text(c.name)
 		w.num(uint64(count(c.bad)*channelBad | count(c.process)*channelProcess | count(c.testing)*channelTesting |
-			count(c.over)*channelOver | count(c.out)*channelOut | count(l.seat == k)*channelSeat))
+			count(c.over)*channelOver | count(c.out)*channelOut | count(l.seat == k)*channelSeat |
+			count(c.against)*channelAgainst))
 		if c.bad {
 			w.age(c.badSince.Mono)
 		}
@@ -173,7 +177,7 @@ func (e *Engine) restoreInterlock(i int, s savedLock, passed int64, handover boo
 			continue
 		}
 		v := s.channels[at]
-		c.out = v.flags&channelOut != 0
+		c.out, c.against = v.flags&channelOut != 0, v.flags&channelAgainst != 0
 		l.outs += count(c.out)
 		if !handover {
 			continue
@@ -306,7 +310,7 @@ func (r *reader) lock() savedLock {
 		s.age = r.age()
 	}
 	for n := r.num(maxRules); n > 0 && r.err == nil; n-- {
-		c := savedChannel{name: r.text(), flags: r.num(2*channelSeat - 1)}
+		c := savedChannel{name: r.text(), flags: r.num(channelFlags)}
 		if c.flags&channelBad != 0 {
 			c.badAge = r.age()
 		}

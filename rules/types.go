@@ -70,8 +70,15 @@ type Outcome struct {
 	// the image; who calls the engine alone puts them there. They are not Changed.
 	Computed []tag.Reading
 	Next     int64 // Mono of the earliest timer; 0 none
-	Durable  bool  // something that Snapshot holds changed
+	// Durable: something that Snapshot holds changed; also that KeepEvery of a
+	// time that runs (a shelving, a bypass, a test) is over.
+	Durable bool
 }
+
+// KeepEvery bounds what a restart of unknown length adds to a time that a
+// person was given: it begins again where the last snapshot had it, so one is
+// asked for that often.
+const KeepEvery = 5 * time.Minute
 
 // Kind of an event.
 type Kind uint8

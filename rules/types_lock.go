@@ -80,7 +80,9 @@ type Interlock struct {
 	ManualReset bool
 	// ResetConds: all usable channels must satisfy their ResetCond for ResetFor
 	// and none may be bad without policy LeftOut, before a reset is accepted.
-	// Where no condition was written it is the negation of Channel.Cond.
+	// Where no condition was written it is the negation of Channel.Cond. By itself
+	// an interlock is not reset while a channel that is left out, be it bad, in
+	// test or bypassed, did not satisfy it when it was last known: then a person must.
 	ResetConds []Condition // one per channel
 	ResetWhen  Condition   // must hold as well, for ResetFor; not while it is not known
 	ResetFor   time.Duration

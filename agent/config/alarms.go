@@ -202,4 +202,8 @@ func (c *compiler) notWatched() {
 
 // notWatchedDelay is how long a tag is bad before that is an alarm: three of
 // its scan periods, and at least what the site says.
-func (c *compiler) notWatchedDelay(t Tag) time.Duration { return max(3*t.Period, c.notAfter) }
+// One that looks back is given that time, too: after a start it is not known
+// before; that its inputs are not watched is said by their own alarms.
+func (c *compiler) notWatchedDelay(t Tag) time.Duration {
+	return max(3*t.Period, c.notAfter) + t.LookBack
+}

@@ -16,6 +16,9 @@ const (
 	MaxRules   = 30000 // alarms and interlocks, the automatic ones among them
 	MaxLinks   = 256   // each has a goroutine and a connection
 	MaxUplinks = 16
+	// MaxWindows is of all computed tags, kept slot by slot: what they have seen is
+	// in the latch file, and takes half of it at most.
+	MaxWindows = 300
 	MinScan    = 10 * time.Millisecond
 	MaxScan    = time.Hour
 	MinTimeout = 10 * time.Millisecond
@@ -74,6 +77,7 @@ type compiler struct {
 	vague    map[string]bool  // rules that stand in the files and could not be read
 	notAfter time.Duration    // not_watched: after
 	notPrio  rules.Priority
+	windows  int // of all computed tags
 	guesses  int // how often something near was looked for
 	gas      map[string]*gas
 	schemes  map[string]*scheme // files of profiles that were read

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"davy/drivers/tag"
 	"davy/rules"
@@ -130,9 +131,12 @@ func (c *compiler) formula(x *formula) {
 // not be read.
 func (c *compiler) computedTag(info *tagInfo, t Tag, program *expr.Program) {
 	if program != nil {
-		t.LookBack = program.LookBack()
+		t.LookBack, info.blind = program.LookBack(), program.Blind()
+		c.windows += program.Windows()
+		inner := time.Duration(0)
 		for _, id := range program.Inputs() {
 			from := &c.plan.Tags[id]
+			inner = max(inner, c.tags[id].blind)
 			t.Period = max(t.Period, from.Period)
 			if len(from.Of) == 0 {
 				t.Of = append(t.Of, id)
@@ -140,6 +144,7 @@ func (c *compiler) computedTag(info *tagInfo, t Tag, program *expr.Program) {
 				t.Of, t.LookBack = append(t.Of, from.Of...), t.LookBack+from.LookBack
 			}
 		}
+		info.blind += inner
 		slices.Sort(t.Of)
 		t.Of = slices.Compact(t.Of)
 	}

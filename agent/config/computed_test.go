@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ interlocks:
 
 func TestComputedTags(t *testing.T) {
 	plan, problems := Compile(putProfiles(bundleOf(computedSite, computedRules), gasFile), testSet())
-	if plan == nil {
+	if plan == nil || !slices.Equal(codes(problems), []string{"warning channel-blind rules.yaml:16:9"}) {
 		t.Fatal(codes(problems))
 	}
 	if _, err := rules.New(plan.Rules); err != nil {
@@ -85,6 +86,16 @@ func TestComputedTags(t *testing.T) {
 	for _, name := range []string{"d.a", "d.b", "d.mode", "d.run", "room.worst", "hot", "L.channel-2"} {
 		alarmNamed(t, plan, name+NotWatchedSuffix)
 	}
+	// Of a computed one that is implied by what it is made of.
+	for name, under := range map[string]string{"rise": "d.t.not-watched", "slow": "link.plc.silent", "d.a": "link.plc.silent"} {
+		i := slices.IndexFunc(plan.Rules.Alarms, func(a rules.Alarm) bool { return a.Name == name+NotWatchedSuffix })
+		if i >= 0 && plan.Rules.Alarms[i].Under != under || i < 0 && name != "rise" {
+			t.Errorf("%s stands under %q, want %q", name, plan.Rules.Alarms[max(i, 0)].Under, under)
+		}
+	}
+	if a := alarmNamed(t, plan, "slow"+NotWatchedSuffix); a.OnDelay != 15*time.Minute+10*time.Second {
+		t.Errorf("%v", a.OnDelay)
+	}
 	// The response of a computed channel is that of its slowest input, and how far it looks back.
 	r := plan.Report().Interlocks[0].Responses[0]
 	if r.Channel != "L.channel-2" || r.Scan != 2*time.Second || r.LookBack != 15*time.Minute {
@@ -116,6 +127,38 @@ func TestComputedProblems(t *testing.T) {
 		})
 		if errors, _ := problems.Counts(); !ok || errors != 1 {
 			t.Errorf("%s → %s: %v, want %s at %v", x.from, x.to, codes(problems), x.want, place)
+		}
+	}
+}
+
+// What windows have seen must fit the latch file, whatever a site asks for.
+func TestTooManyWindows(t *testing.T) {
+	for n, want := range map[int]bool{MaxWindows: true, MaxWindows + 1: false} {
+		text := "computed:\n"
+		for i := range n {
+			text += fmt.Sprintf("  w%d: {value: 'avg_over(d.t, 60s)'}\n", i)
+		}
+		plan, problems := Compile(putProfiles(bundleOf(computedSite, text), gasFile), testSet())
+		if (plan != nil) != want || !want && !slices.ContainsFunc(problems, func(p Problem) bool { return p.Code == "too-many-windows" }) {
+			t.Errorf("%d windows: %v", n, codes(problems))
+		}
+		if plan == nil {
+			continue
+		}
+		e, err := rules.New(plan.Rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out rules.Outcome
+		m := rules.NewImage(plan.Rules)
+		for i := range 200 {
+			v, _ := tag.Float64Value(float64(i))
+			now := tag.Stamp{Mono: int64(i+1) * int64(time.Second)}
+			m.Put(tag.Reading{Tag: plan.Rules.Computed[0].Program.Inputs()[0], Value: v, Quality: tag.GoodQuality, Received: now})
+			rules.Step(e, m, now, &out)
+		}
+		if size := len(e.Snapshot(nil, tag.Stamp{Mono: int64(201 * time.Second)})); size > 320<<10 {
+			t.Errorf("%d windows take %d bytes of a snapshot", n, size)
 		}
 	}
 }

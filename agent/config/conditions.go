@@ -137,11 +137,32 @@ func (c *compiler) automatic() {
 			Text:     rules.Text{Zh: i18n.Zh.Text(words, zh), En: i18n.En.Text(words, en)},
 			Priority: c.notPrio, OnDelay: c.notWatchedDelay(t), NotWatched: true,
 		}
-		if info.link >= 0 { // forty of them behind one dead switch are one line: the link's
-			a.Under = ConditionCode("link.*.silent", c.links[info.link].plan.Name)
-		}
+		a.Under = c.impliedBy(info, t)
 		c.plan.Rules.Alarms = append(c.plan.Rules.Alarms, a)
 	}
+}
+
+// impliedBy names the alarm that says of a tag that it is not watched before
+// its own does: forty tags behind one dead switch are one line, the link's. A
+// computed tag stands under the one tag that it is made of, or under the link
+// of them all.
+func (c *compiler) impliedBy(info *tagInfo, t Tag) string {
+	link := info.link
+	if len(t.Of) > 0 {
+		link = c.tags[t.Of[0]].link
+		for _, id := range t.Of {
+			if c.tags[id].link != link {
+				return ""
+			}
+		}
+		if one := c.plan.Tags[t.Of[0]]; len(t.Of) == 1 && one.Period > 0 {
+			return string(one.Name) + NotWatchedSuffix
+		}
+	}
+	if link < 0 {
+		return ""
+	}
+	return ConditionCode("link.*.silent", c.links[link].plan.Name)
 }
 
 // NotWatchedSuffix ends the name of the alarm that says that a tag is not watched.
@@ -166,6 +187,9 @@ func (c *compiler) finish() {
 				c.warn(w.n, "may-write-unused", "", "address", w.n.text, "device", d.name)
 			}
 		}
+	}
+	if c.windows > MaxWindows {
+		c.report(Problem{Place: Place{File: RulesFile}, Width: 1, Code: "too-many-windows", Hint: "too-many-windows", Args: makeArgs([]any{"n", c.windows, "limit", MaxWindows})})
 	}
 	if n := len(c.plan.Rules.Alarms) + len(c.plan.Rules.Interlocks); n > MaxRules {
 		c.report(Problem{Place: Place{File: SiteFile}, Width: 1, Code: "too-many-rules", Args: makeArgs([]any{"n", n, "limit", MaxRules})})

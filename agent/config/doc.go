@@ -32,40 +32,66 @@
 //
 //   - any section may stand in site.yaml or rules.yaml; named things of one
 //     section may be spread over both;
+//
 //   - a tag is stale after three scans, at least 3 s, or its device's stale_after;
+//
 //   - record is every 60s or any change; a change in % of a tag whose unit is
 //     another one means % of its range;
+//
 //   - every tag that a rule looks at has an alarm <tag>.not-watched, after
 //     three scans and at least not_watched.after (10 s);
+//
 //   - such an alarm stands under its link's link.<name>.silent: behind one dead
 //     switch there is one line;
+//
 //   - a number of the rules may stand in any unit that converts to its tag's (ppm,
 //     mg/m³ and %LEL by the tag's gas, at 20 °C and 101.325 kPa); a story's value may not;
+//
 //   - an alarm's profile proposes limits, texts, priorities, deadband and delays;
 //     what the alarm writes goes before it, and approved decides: without it there is a
 //     warning. A proposed limit in another unit is rounded towards safety to two digits;
+//
 //   - a high limit makes no sound while its high-high is raised, a low one likewise;
+//
 //   - of an alarm's modes the first that holds counts; a limit that it does not
 //     write stays as it is;
+//
 //   - every output has a tag <output>.state that reads its own register;
+//
 //   - everything is read-only but the addresses in may_write, the watchdog's too,
 //     and on a link that is read_only everything is;
+//
 //   - may_write: [coil 0, {at: holding 10, type: int16, range: 0 to 100}], where the
 //     range is of what is written;
+//
 //   - a template's fields and tags are the site's where it writes them itself: the
 //     driver's fields, state, and each field of a tag of the same name;
+//
 //   - a device's state holds for its tags but those with `state: no` or one of
 //     their own, and those that show the state word itself. A number or a set bit
 //     that no entry names is `else`, which is fault;
+//
 //   - over-range as a state is good and at least that much; as a raw number (invalid)
 //     it is bad, for there is no value;
+//
 //   - states make an enumeration: any other number is bad. Rules compare states and
 //     texts by name, with = and != only;
+//
 //   - the content of a file that a link's field names is part of the plan; the word
 //     after `secret` is the name of a secret, which is in no file;
+//
 //   - persons stand in a file of their own, which is part of the plan; their roles are a
 //     closed list. A site whose persons cannot apply it is refused;
+//
 //   - time zones are checked by their form, not looked up on this machine.
+//
+//   - a condition of a channel, an arming, a suppression or a mode may be an
+//     expression: it becomes a computed tag "<rule>.<part>";
+//
+//   - rate, deviation and frozen of an alarm are computed tags "<alarm>.<kind>";
+//
+//   - a computed tag is watched as any tag that a rule looks at, and its response
+//     is that of its slowest input and how far it looks back.
 //
 // Who owns what: a Bundle belongs to its caller; a Plan is shared and nobody
 // changes it. Nothing here is durable. It assumes that a driver's Plan keeps

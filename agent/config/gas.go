@@ -221,14 +221,14 @@ func rescale(v float64, from, to string, g *tagGas, diff bool) (out float64, air
 	if diff {
 		a, b = a.Difference(), b.Difference()
 	}
-	factor, offset, err := units.Scale(a, b, g.of(), units.Workplace())
+	// Rounded once: 7 bar are 0.7 MPa, and a reading of 0.7 has reached them.
+	out, err = units.Convert(v, a, b, g.of(), units.Workplace())
 	if err != nil {
 		return 0, false, err
 	}
-	// The product is rounded by itself, so that every machine has the same limit.
 	// What needs a molar mass needs the air too.
 	_, _, without := units.Scale(a, b, units.Gas{LEL: g.of().LEL}, units.Workplace())
-	return float64(v*factor) + offset, errors.Is(without, units.ErrMolar), nil
+	return out, errors.Is(without, units.ErrMolar), nil
 }
 
 // inconvertible says why a unit does not go into that of its tag.

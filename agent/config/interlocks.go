@@ -54,6 +54,7 @@ func (c *compiler) interlock(p pair) {
 		x.OnDelay, _ = c.span(n, 0, maxDelay)
 	}
 	c.channelBad(p, f, whole, &x)
+	c.blindChannels(chans, &x)
 	if n := f.get("channel_in_test"); n != nil {
 		s, _ := c.word(n, "left out, one at a time", "counts")
 		x.InTestCounts = s == "counts"
@@ -78,6 +79,20 @@ func (c *compiler) interlock(p pair) {
 	c.reset(f.get("reset"), chans, whole, &x)
 	c.shared(f.get("trip_when"), chans, whole, &x)
 	c.plan.Rules.Interlocks = append(c.plan.Rules.Interlocks, x)
+}
+
+// settles is how long an interlock waits at a start for its inputs
+// (rules.Set.Settle).
+const settles = 30 * time.Second
+
+// blindChannels warns of channels that look back so far that they count as bad
+// after each start, and trip.
+func (c *compiler) blindChannels(chans []channel, x *rules.Interlock) {
+	for _, ch := range chans {
+		if ch.tag != nil && x.Bad != rules.LeftOut && ch.tag.blind > settles+x.BadAfter {
+			c.warn(ch.n, "channel-blind", "channel-blind", "time", spell(ch.tag.blind))
+		}
+	}
 }
 
 // A channel is one cause of an interlock while it is compiled; tag is nil where it could not be read.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -198,6 +199,29 @@ func TestPutReads(t *testing.T) {
 			t.Fatalf("lost %v:\n%s", want, file)
 		}
 	})
+}
+
+// A comment at the margin is part of no form that Put writes and ends nobody's
+// lines: what stands below it must not become the person's above.
+func TestChangedAroundComments(t *testing.T) {
+	const before = "zhang:\n  name: Zhang\nli:\n  name: Li\n# of Li\n\n  roles: [engineer]\n  pin: '" + pinHash + "'\n# of Wang\nwang:\n  name: Wang\n"
+	zhang, wang := people.Person{ID: "zhang", Name: "Zhang"}, people.Person{ID: "wang", Name: "Wang"}
+	li := people.Person{ID: "li", Name: "Li", Roles: []people.Role{people.EHS}}
+	for what, x := range map[string]struct {
+		file []byte
+		want []people.Person
+	}{
+		"removed": {people.Remove([]byte(before), "li"), []people.Person{wang, zhang}},
+		"put":     {people.Put([]byte(before), &li), []people.Person{li, wang, zhang}},
+	} {
+		b := &Bundle{}
+		b.Put(SiteFile, []byte(peopleSite))
+		b.Put("people.yaml", x.file)
+		got, _ := ReadPeople(b, "")
+		if !reflect.DeepEqual(got.Persons, x.want) || !strings.Contains(string(x.file), "# of Wang\nwang:") {
+			t.Errorf("%s: %+v\n%s", what, got.Persons, x.file)
+		}
+	}
 }
 
 // The persons are gathered, compared and shown like any file of a site, their hashes not.

@@ -240,8 +240,8 @@ func (c *compiler) readProfile(s *scheme, file fields, words map[string]*level, 
 	}
 	p.idlh = c.sourced(s, f.get("idlh"), "mg/m³")
 	p.deadband = c.sourced(s, either("deadband"), "")
-	p.raiseAfter = c.sourced(s, either("raise_after"), "s")
-	p.clearAfter = c.sourced(s, either("clear_after"), "s")
+	p.raiseAfter = c.sourcedDelay(s, either("raise_after"))
+	p.clearAfter = c.sourcedDelay(s, either("clear_after"))
 	p.latch = c.yes(f.get("latch"), false)
 	p.mac, p.twa, p.stel = c.sourced(s, f.get("mac"), "mg/m³"), c.sourced(s, f.get("twa"), "mg/m³"), c.sourced(s, f.get("stel"), "mg/m³")
 	if n := f.get("confirm"); n != nil {
@@ -290,6 +290,17 @@ func (c *compiler) sourced(s *scheme, n *node, want string) *sourced {
 		out.sources = append(out.sources, x.text)
 	}
 	return out
+}
+
+// sourcedDelay reads `2 s derived fit`, within the bounds of a delay that the
+// site writes itself: no profile makes an alarm later than that.
+func (c *compiler) sourcedDelay(s *scheme, n *node) *sourced {
+	d := c.sourced(s, n, "s")
+	if d != nil && d.v > maxDelay.Seconds() {
+		c.bad(n, "out-of-bounds", "", "text", n.text, "low", spell(0), "high", spell(maxDelay))
+		return nil
+	}
+	return d
 }
 
 // span is a sourced number of seconds.

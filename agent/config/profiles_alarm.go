@@ -226,6 +226,10 @@ func (c *compiler) proposedDeadband(t *tagInfo, p *profile, lowestHigh float64, 
 	if tenth := lowestHigh / 10; lowestHigh > 0 && out.Value > tenth {
 		out.Value, out.Held = tenth, true
 	}
+	if span := x.High - x.Low; x.Ranged && out.Value >= span { // nothing would end the alarm
+		c.bad(n, "deadband-too-big", "", "text", out.Written, "span", strconv.FormatFloat(span, 'g', -1, 64), "unit", x.Unit)
+		return DeadbandBasis{}
+	}
 	return out
 }
 

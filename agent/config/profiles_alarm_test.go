@@ -79,7 +79,7 @@ func TestProfiledSite(t *testing.T) {
 		},
 		{ // oxygen in its own unit is taken as it is
 			Name: "o2.low", Text: rules.Text{Zh: "氧气浓度欠氧报警", En: "Oxygen deficiency"},
-			Cond: rules.Condition{Tag: id("d.o2"), Op: rules.LE, Limit: 19.5}, Priority: rules.High, Deadband: 0.6,
+			Cond: rules.Condition{Tag: id("d.o2"), Op: rules.LE, Limit: 19.5}, Priority: rules.High, Deadband: 0.5,
 			OnDelay: 2 * time.Second, OffDelay: 10 * time.Second, NoShelve: true,
 		},
 		{
@@ -251,6 +251,57 @@ func TestInstrumentTooSmall(t *testing.T) {
 	}
 }
 
+// The alarms of oxygen end in ordinary air, whatever the range of the instrument:
+// one that never ends is one that nobody looks at.
+func TestOxygenEndsInAir(t *testing.T) {
+	good, _, _ := readDir(t, "profiles")
+	site, _ := good.File(SiteFile)
+	for r, air := range map[string]float64{
+		"0 to 25 %VOL": 20.9, "0 to 30 %VOL": 20.9, "0 to 100 %VOL": 20.9, "0 to 300000 ppm": 209000, "0 to 1000000 ppm": 209000,
+	} {
+		b := &Bundle{Files: slices.Clone(good.Files)}
+		b.Put(SiteFile, []byte(strings.Replace(string(site), "0 to 30 %VOL", r, 1)))
+		b.Put(RulesFile, []byte("alarms: {o2: {watch: d.o2, profile: gb50493/oxygen, approved: 2026-03-02 E-1}}"))
+		plan, problems := Compile(b, testSet())
+		if plan == nil {
+			t.Fatalf("%s: %v", r, codes(problems))
+		}
+		low, high := alarmNamed(t, plan, "o2.low"), alarmNamed(t, plan, "o2.high")
+		// A reading a hundredth off is air still.
+		if end := low.Cond.Limit + low.Deadband; !(end < air*0.99) || low.Deadband <= 0 {
+			t.Errorf("%s: the deficiency ends at %g", r, end)
+		}
+		if end := high.Cond.Limit - high.Deadband; !(end > air*1.01) {
+			t.Errorf("%s: the enrichment ends at %g", r, end)
+		}
+	}
+}
+
+// A proposed deadband as wide as the range would end no alarm; where a high
+// limit holds it, it is that much and no more.
+func TestProposedDeadbandTooBig(t *testing.T) {
+	good, _, _ := readDir(t, "profiles")
+	for _, x := range []struct{ profile, deadband, want string }{
+		{"oxygen", "30 %VOL", "deadband-too-big"},
+		{"oxygen", "100 %", "deadband-too-big"},
+		{"low", "100 %", "deadband-too-big"},
+		{"low", "99 %", ""},
+		{"high", "100 %", ""},
+	} {
+		own := "title: {zh: 甲, en: A}\nsources: {fit: x}\nlevels:\n  low: {text: {zh: 低, en: low}, priority: high}\n  high: {text: {zh: 高, en: high}, priority: high}\n" +
+			"profiles:\n  oxygen: {text: {zh: 氧, en: O}, low: 19 %VOL derived fit, deadband: " + x.deadband + " derived fit}\n" +
+			"  low: {text: {zh: 氧, en: O}, low: 19 %VOL derived fit, deadband: " + x.deadband + " derived fit}\n" +
+			"  high: {text: {zh: 氧, en: O}, high: 23 %VOL derived fit, deadband: " + x.deadband + " derived fit}\n"
+		b := &Bundle{Files: slices.Clone(good.Files)}
+		b.Put(profilePath("own"), []byte(own))
+		b.Put(RulesFile, []byte("alarms: {o2: {watch: d.o2, profile: own/"+x.profile+", approved: 2026-03-02 E-1}}"))
+		_, problems := Compile(b, testSet())
+		if got := strings.Join(codes(problems), " "); (x.want == "") != (got == "") || !strings.HasPrefix(got, x.want) {
+			t.Errorf("%s, %s: %q, want %q", x.profile, x.deadband, got, x.want)
+		}
+	}
+}
+
 // A profile of the site's own goes before davy's, is part of the plan, and a
 // change of either is seen.
 func TestOwnProfile(t *testing.T) {
@@ -308,6 +359,9 @@ func TestProfileForm(t *testing.T) {
 		{"gb50493", "nh3: {gas: nh3,", "nh3: {gas: «nh33,", "unknown-gas"},
 		{"gb50493", "nh3: {gas: nh3,", "nh3: «{", "missing-field"},
 		{"gb50493", "raise_after: 2 s", "raise_after: 2 «min", "unit-differs"},
+		{"gb50493", "raise_after: 2 s", "raise_after: «86401 s", "out-of-bounds"},
+		{"gb50493", "raise_after: 2 s", "raise_after: 86400 s", ""},
+		{"gb50493", "clear_after: 10 s", "clear_after: «1e308 s", "out-of-bounds"},
 		{"gb50493", "en: level 1}, priority: medium", "en: level 1}, priority: «urgent", "bad-word"},
 		{"gb50493", "{zh: 一级报警, en: level 1}", "«{zh: 一级报警}", "missing-field"},
 		{"gb50493", "title:", "«titel:", "missing-field unknown-field"},

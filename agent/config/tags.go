@@ -27,8 +27,9 @@ type tagInfo struct {
 	named       bool // states are all that it can be
 	address     drivers.Address
 	gas         *tagGas
-	gasLost     bool      // its gas could not be read
-	through     units.Gas // of a computed tag: the one gas of those that it looks at
+	gasLost     bool          // its gas could not be read
+	blind       time.Duration // of a computed tag: how long after a start it is bad at least
+	through     units.Gas     // of a computed tag: the one gas of those that it looks at
 }
 
 var tagForm = form{

@@ -14,20 +14,21 @@ import (
 // Fresh is one tag as its device said it just now. Its JSON is stable as that
 // of View is.
 type Fresh struct {
-	Tag     string    `json:"tag"`
-	Text    Text      `json:"text"`
-	Value   *float64  `json:"value,omitempty"` // absent where there is none, and of a text
-	Name    string    `json:"name,omitempty"`  // of a state, or the text itself
-	Unit    string    `json:"unit,omitempty"`
-	Quality string    `json:"quality"` // good, uncertain, bad
-	Reason  string    `json:"reason"`  // why; see Reasons
-	Flags   []string  `json:"flags,omitempty"`
-	At      time.Time `json:"at,omitzero"`      // when it was received
-	Source  time.Time `json:"source,omitzero"`  // what the device says of its time
-	Took    float64   `json:"took_ms"`          // from asking to having
-	Pushed  bool      `json:"pushed,omitempty"` // not asked for: the newest word of a device that speaks by itself
-	Age     float64   `json:"age_s,omitempty"`  // … how long ago it was received
-	Problem string    `json:"problem,omitempty"`
+	Tag      string    `json:"tag"`
+	Text     Text      `json:"text"`
+	Value    *float64  `json:"value,omitempty"` // absent where there is none, and of a text
+	Name     string    `json:"name,omitempty"`  // of a state, or the text itself
+	Unit     string    `json:"unit,omitempty"`
+	Quality  string    `json:"quality"` // good, uncertain, bad
+	Reason   string    `json:"reason"`  // why; see Reasons
+	Flags    []string  `json:"flags,omitempty"`
+	At       time.Time `json:"at,omitzero"`        // when it was received
+	Source   time.Time `json:"source,omitzero"`    // what the device says of its time
+	Took     float64   `json:"took_ms"`            // from asking to having
+	Pushed   bool      `json:"pushed,omitempty"`   // not asked for: the newest word of a device that speaks by itself
+	Computed bool      `json:"computed,omitempty"` // not asked for: what the rules made of other tags
+	Age      float64   `json:"age_s,omitempty"`    // … how long ago it was received or computed
+	Problem  string    `json:"problem,omitempty"`
 }
 
 // reasons are the names of why a quality is what it is, for JSON and for the
@@ -90,6 +91,9 @@ func (f *Fresh) Write(w io.Writer, l i18n.Lang) error {
 	}
 	line := l.Text("operate.fresh", i18n.Args{"tag": f.Tag, "value": value, "quality": quality, "took": figure(f.Took)})
 	switch {
+	case f.Computed && !f.At.IsZero():
+		age := strconv.FormatFloat(f.Age, 'f', 1, 64)
+		line = l.Text("operate.fresh-computed", i18n.Args{"tag": f.Tag, "value": value, "quality": quality, "age": age})
 	case f.Pushed && f.At.IsZero():
 		line = l.Text("operate.fresh-never", i18n.Args{"tag": f.Tag, "value": value, "quality": quality})
 	case f.Pushed:

@@ -145,6 +145,22 @@ func TestFreshPaper(t *testing.T) {
 	}
 }
 
+// A computed tag has no device: its line must not speak of one.
+func TestFreshComputed(t *testing.T) {
+	v, _ := tag.Float64Value(77)
+	f := FreshOf(&config.Tag{Name: "room.worst", Unit: "ppm"}, tag.Reading{Value: v, Quality: tag.GoodQuality, Received: stamp("2026-03-02 03:00:00")}, 0, nil)
+	f.Computed, f.Age = true, 2.04
+	for l, want := range map[i18n.Lang]string{
+		i18n.En: "room.worst  77 ppm  good  as computed 2.0 s ago (anew when what it is made of changes)\n",
+		i18n.Zh: "room.worst  77 ppm  好  2.0 秒前算得（所依据的量变化时重新计算）\n",
+	} {
+		var out bytes.Buffer
+		if err := f.Write(&out, l); err != nil || out.String() != want {
+			t.Errorf("%q, want %q (%v)", out.String(), want, err)
+		}
+	}
+}
+
 // An amount is no code: 0.7 of a drive is not the name of 0.
 func TestAnAmountHasNoName(t *testing.T) {
 	v, _ := tag.Float64Value(0.7)

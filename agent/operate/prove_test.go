@@ -163,6 +163,11 @@ func TestProofHoldsNobodyUp(t *testing.T) {
 		done <- err
 	}()
 	for a.asked.Load() == 0 {
+		select {
+		case err := <-done:
+			t.Fatalf("done without a proof: %v", err)
+		default:
+		}
 		if _, err := (&Client{Path: path}).View(t.Context(), Status); err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,8 @@ func splice(file []byte, from, to int, with []byte) []byte {
 	return append(append(out, with...), file[to:]...)
 }
 
-// block finds a person's lines: from the id to the last indented line below it.
+// block finds a person's lines: from the id to the last indented line below it,
+// whatever comments stand at the margin between them.
 func block(file []byte, id string) (from, to int, ok bool) {
 	for at := 0; at < len(file); {
 		end := len(file)
@@ -58,6 +59,7 @@ func block(file []byte, id string) (from, to int, ok bool) {
 		switch {
 		case !ok && strings.HasPrefix(line, id+":"):
 			from, to, ok = at, end, true
+		case ok && line[0] == '#': // ends nothing: what is indented below it is still this person's
 		case ok && strings.TrimSpace(line) != "" && line[0] != ' ' && line[0] != '\t':
 			return from, to, true
 		case ok && strings.TrimSpace(line) != "":

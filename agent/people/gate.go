@@ -29,7 +29,8 @@ type Gate struct {
 
 	mu      sync.Mutex
 	waiting int
-	free    int64 // Mono before which nothing is computed
+	of      map[string]int // … by origin
+	free    int64          // Mono before which nothing is computed
 	persons map[string]tries
 	origins map[string]tries
 }
@@ -43,7 +44,7 @@ type tries struct {
 
 // NewGate makes a gate; now is a monotonic clock in ns.
 func NewGate(now func() int64) *Gate {
-	return &Gate{now: now, turn: make(chan struct{}, 1), persons: map[string]tries{}, origins: map[string]tries{}}
+	return &Gate{now: now, turn: make(chan struct{}, 1), of: map[string]int{}, persons: map[string]tries{}, origins: map[string]tries{}}
 }
 
 // Prove returns the person of roll with this id if pin is theirs. origin is
@@ -62,7 +63,7 @@ func (g *Gate) Prove(ctx context.Context, roll *Roll, origin, id, pin string) (*
 	case !p.PIN.Set():
 		return nil, ErrNoPIN
 	}
-	leave, err := g.enter(ctx)
+	leave, err := g.enter(ctx, origin)
 	if err != nil {
 		return nil, err
 	}
@@ -81,18 +82,23 @@ func (g *Gate) Prove(ctx context.Context, roll *Roll, origin, id, pin string) (*
 	return p, nil
 }
 
-// enter waits for the turn and the pause after the one before.
-func (g *Gate) enter(ctx context.Context) (leave func(), err error) {
+// enter waits for the turn and the pause after the one before. One place is
+// kept for another origin than the one that has all the others.
+func (g *Gate) enter(ctx context.Context, origin string) (leave func(), err error) {
 	g.mu.Lock()
-	if g.waiting >= MaxWaiting {
+	if g.waiting >= MaxWaiting || g.of[origin] >= MaxWaitingOf {
 		g.mu.Unlock()
 		return nil, ErrBusy
 	}
 	g.waiting++
+	g.of[origin]++
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
 		g.waiting--
+		if g.of[origin]--; g.of[origin] == 0 {
+			delete(g.of, origin)
+		}
 		g.mu.Unlock()
 	}()
 	select {

@@ -13,7 +13,7 @@
 // stood there both. Whoever can write the state directory needs no proof.
 //
 // The Gate promises: one hash is computed at a time, with at most MaxWaiting
-// who wait for it, and as long a pause after each as it took, so that guessing
+// who wait for it and MaxWaitingOf of one origin, and as long a pause after each as it took, so that guessing
 // takes at most half of one processor; after a wrong PIN the person's next try
 // waits FirstWait, twice that after the next, at most LongestWait, and so does
 // the origin of the tries (Origin) after FreeTries. A try that comes too early
@@ -35,18 +35,19 @@ import (
 
 // Limits, each with what happens at it.
 const (
-	MaxPersons  = 500              // of a site; config refuses more
-	MaxID       = 48               // bytes of an id; a longer one is none
-	MaxNameText = 60               // characters of a name; config refuses a longer one
-	MinPIN      = 6                // characters of a PIN; a shorter one is refused when it is set
-	MaxPIN      = 64               // … a longer one is refused when it is set, and is wrong when it is tried
-	MaxWaiting  = 4                // who wait for the gate; more are told ErrBusy
-	FreeTries   = 5                // wrong tries from one origin before it waits
-	FirstWait   = time.Second      // after a person's first wrong PIN
-	LongestWait = time.Minute      // after any further one: who wants to lock a person out has to keep at it
-	Forget      = 15 * time.Minute // after which wrong tries count no more
-	MaxOrigins  = 64               // origins remembered; beyond, the one that is free first is forgotten
-	LongestRest = 2 * time.Second  // the longest pause after a hash
+	MaxPersons   = 500              // of a site; config refuses more
+	MaxID        = 48               // bytes of an id; a longer one is none
+	MaxNameText  = 60               // characters of a name; config refuses a longer one
+	MinPIN       = 6                // characters of a PIN; a shorter one is refused when it is set
+	MaxPIN       = 64               // … a longer one is refused when it is set, and is wrong when it is tried
+	MaxWaiting   = 4                // who wait for the gate; more are told ErrBusy
+	MaxWaitingOf = MaxWaiting - 1   // … of one origin: whoever fills the line does not shut it to others
+	FreeTries    = 5                // wrong tries from one origin before it waits
+	FirstWait    = time.Second      // after a person's first wrong PIN
+	LongestWait  = time.Minute      // after any further one: who wants to lock a person out has to keep at it
+	Forget       = 15 * time.Minute // after which wrong tries count no more
+	MaxOrigins   = 64               // origins remembered; beyond, the one that is free first is forgotten
+	LongestRest  = 2 * time.Second  // the longest pause after a hash
 )
 
 // Role is what a person is in the plant.

@@ -285,20 +285,28 @@ func TestGateSpray(t *testing.T) {
 func TestGateQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, g := roll(t), gate(time.Now())
-		leave, err := g.enter(t.Context())
+		leave, err := g.enter(t.Context(), "u")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan error, MaxWaiting+1)
-		for range MaxWaiting {
+		try := func(origin string) {
 			go func() {
-				_, err := g.Prove(ctx, r, "u", "li", "731905")
+				_, err := g.Prove(ctx, r, origin, "li", "731905")
 				results <- err
 			}()
 		}
+		for range MaxWaitingOf {
+			try("u")
+		}
 		synctest.Wait()
 		if _, err := g.Prove(t.Context(), r, "u", "li", "731905"); !errors.Is(err, ErrBusy) {
+			t.Errorf("one too many of an origin: %v", err)
+		}
+		try("v") // is not shut out
+		synctest.Wait()
+		if _, err := g.Prove(t.Context(), r, "w", "li", "731905"); !errors.Is(err, ErrBusy) {
 			t.Errorf("one too many: %v", err)
 		}
 		cancel()
@@ -306,6 +314,9 @@ func TestGateQueue(t *testing.T) {
 			if err := <-results; !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
+		}
+		if g.waiting != 0 || len(g.of) != 0 {
+			t.Errorf("%d still wait, of %v", g.waiting, g.of)
 		}
 		time.Sleep(700 * time.Millisecond)
 		leave() // a slow machine: the next one comes 700 ms later

@@ -44,7 +44,8 @@ func (p *policy) judge(r *tag.Reading, scarce bool) verdict {
 		return skip
 	}
 	quality := !l.some || r.Quality != l.quality
-	due := t.Link >= 0 && t.Record.Every > 0 && r.Received.Mono-l.mono >= int64(t.Record.Every)
+	read := t.Link >= 0 || len(t.Of) > 0 // and not one of the agent's own conditions
+	due := read && t.Record.Every > 0 && r.Received.Mono-l.mono >= int64(t.Record.Every)
 	if !quality && !due && !changed(l.value, r.Value, t.Record.Change) {
 		return skip
 	}

@@ -55,6 +55,7 @@ func newRig(t *testing.T) *rig {
 				every(config.Record{Every: 10 * time.Second}, 0, 2, "comp1.run"),
 				every(config.Record{Never: true}, 0, 3, "x.never"),
 				every(config.Record{Every: time.Second}, -1, 4, "record.stopped"),
+				{ID: 5, Name: "room.mean", Kind: tag.Float64, Link: -1, Of: []tag.ID{1}, Record: config.Record{Every: 5 * time.Second, Change: 10}},
 			},
 		},
 	}
@@ -204,11 +205,14 @@ func TestPolicy(t *testing.T) {
 		step(g.reading(4, 0, tag.GoodQuality))          // kept: first of an own condition
 		step(g.reading(4, 0, tag.GoodQuality))          // own conditions on change only
 		step(g.reading(9, 1, tag.GoodQuality))          // no such tag
+		step(g.reading(5, 100, tag.GoodQuality))        // kept: first of a computed tag
+		step(g.reading(5, 109, tag.GoodQuality))        // within the deadband
 		step(g.reading(2, 1, tag.GoodQuality))          // kept: first
 		step(g.reading(2, 1, tag.GoodQuality))          // same
 		time.Sleep(10 * time.Second)                    //
 		step(g.reading(2, 1, tag.GoodQuality))          // kept: every
 		step(g.reading(2, 1, tag.GoodQuality|tag.Test)) // kept: a flag is quality
+		step(g.reading(5, 108, tag.GoodQuality))        // kept: every, also of a computed tag
 		if err := g.stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +221,7 @@ func TestPolicy(t *testing.T) {
 		for _, r := range readings {
 			got = append(got, float64(r.Tag)+r.Value.Float()/1000)
 		}
-		want := []float64{1.01, 1.0111, 1.0111, 4, 2.001, 2.001, 2.001}
+		want := []float64{1.01, 1.0111, 1.0111, 4, 5.1, 2.001, 2.001, 2.001, 5.108}
 		if len(got) != len(want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
@@ -252,7 +256,7 @@ func TestTableComesBeforeReadings(t *testing.T) {
 			t.Fatal(err)
 		}
 		events, readings := g.recorded()
-		if len(readings) != 1 || events[1].Kind != uint32(ring.TagTable) || len(events[1].Table.Tags) != 4 || events[1].Table.Tags[0].Name != "nh3-1.gas" {
+		if len(readings) != 1 || events[1].Kind != uint32(ring.TagTable) || len(events[1].Table.Tags) != 5 || events[1].Table.Tags[0].Name != "nh3-1.gas" {
 			t.Fatalf("%d readings, second event %+v", len(readings), events[1])
 		}
 	})

@@ -77,7 +77,7 @@ const (
 	OutputsArmed                           // Who
 	OutputsDisarmed                        // Who
 	CommandRefused                         // Who, Rule, Note: code
-	LatchLost                              // the latch file was missing or damaged
+	LatchLost                              // the latch file was missing or damaged, or not understood: Note says which
 	OutputUnknown                          // a write was not confirmed; read back
 	ClockStepped                           // wall clock moved against monotonic: Value in seconds
 	OutputWritten                          // a write was confirmed by its device: Output, Value

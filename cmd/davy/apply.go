@@ -198,16 +198,23 @@ func live(c *cli.Call, a *accept.Acceptance, allowed []string, by *operate.Proof
 	}
 	to := client(c)
 	to.Proof = by
-	_, err := to.Do(ctx, operate.Command{Do: operate.Reload, Plan: a.Hash, Names: allowed})
+	reload := operate.Command{Do: operate.Reload, Plan: a.Hash, Names: allowed}
+	_, err := to.Do(ctx, reload)
+	var said *operate.Error
+	if errors.As(err, &said) && said.Code == operate.NoPeople { // what runs is from before there were persons, and asks for no proof
+		to.Proof, said = nil, nil
+		_, err = to.Do(ctx, reload)
+	}
 	if errors.Is(err, operate.ErrNotRunning) {
 		c.Say("davy.apply.next-start", args)
 		return nil
 	}
-	var said *operate.Error
 	if errors.As(err, &said) && said.Code == "davy.apply.standing" { // it stood up meanwhile; the old one is the accepted one again
 		return &cli.Error{Exit: cli.Failed, Key: said.Code, Args: said.Args, Hint: "davy.hint.standing"}
 	}
-	if errors.As(err, &said) && strings.HasPrefix(said.Code, "refused.") { // not this person: the old one is the accepted one again
+	// Not this person: the old one is the accepted one again. Where the proof itself
+	// was refused, nobody took anything back.
+	if errors.As(err, &said) && strings.HasPrefix(said.Code, "refused.") && !notProved(said) {
 		return notApplied(said)
 	}
 	if errors.As(err, &said) { // accepted it is: say so, and what runs now

@@ -71,7 +71,7 @@ func alarms(c *cli.Call) error {
 		if list != "" {
 			v.Alarms = slices.DeleteFunc(v.Alarms, func(a operate.Alarm) bool { return a.State != list })
 		}
-		return encode(c, v.Alarms)
+		return encode(c, append([]operate.Alarm{}, v.Alarms...)) // of nothing [], never null
 	}
 	return operate.Paper{Lang: c.Lang, All: c.Set("all"), Only: list}.Alarms(c.Out, v)
 }
@@ -87,7 +87,7 @@ func logCommand(c *cli.Call) error {
 	}
 	v.Log = v.Log[max(0, len(v.Log)-n):]
 	if c.JSON {
-		return encode(c, v.Log)
+		return encode(c, append([]operate.Event{}, v.Log...))
 	}
 	return v.WriteLog(c.Out, c.Lang)
 }
@@ -100,13 +100,7 @@ func command(c *cli.Call, cmd operate.Command) error {
 	if err != nil {
 		return err
 	}
-	to, wait := client(c), commandWait
-	if to.Proof = by; by != nil {
-		wait += operate.ProofWait
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
-	defer cancel()
-	if _, err := to.Do(ctx, cmd); err != nil {
+	if err := tell(c, by, cmd); err != nil {
 		return socketError(c, err)
 	}
 	c.Say("davy.done."+cmd.Do, whose(by, i18n.Args{

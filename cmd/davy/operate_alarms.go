@@ -69,6 +69,10 @@ func ackAll(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
+	by, err := proof(c) // asked for once; each acknowledgement is proved by itself
+	if err != nil {
+		return err
+	}
 	done, failed := 0, false
 	var critical []operate.Alarm
 	for i := range v.Alarms {
@@ -80,11 +84,16 @@ func ackAll(c *cli.Call) error {
 			critical = append(critical, *a)
 			continue
 		}
-		err := tell(c, operate.Command{Do: operate.Ack, Rule: a.Name, Occurrence: a.Occurrence, Note: c.Flag("note")})
+		err := tell(c, by, operate.Command{Do: operate.Ack, Rule: a.Name, Occurrence: a.Occurrence, Note: c.Flag("note")})
 		var said *operate.Error
 		switch {
 		case err == nil:
 			done++
+		case errors.As(err, &said) && notProved(said): // the next one would be a wrong try more
+			if done > 0 {
+				c.Say("davy.ack.all", i18n.Args{"n": done})
+			}
+			return socketError(c, err)
 		case errors.As(err, &said): // it changed meanwhile: the others are acknowledged all the same
 			failed = true
 			c.Say("davy.ack.failed", i18n.Args{"rule": a.Name, "occurrence": a.Occurrence, "why": said})
@@ -102,10 +111,14 @@ func ackAll(c *cli.Call) error {
 	return nil
 }
 
-// tell hands a command over and says nothing.
-func tell(c *cli.Call, cmd operate.Command) error {
-	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
+// tell hands a command over, with a proof or nil, and says nothing.
+func tell(c *cli.Call, by *operate.Proof, cmd operate.Command) error {
+	to, wait := client(c), commandWait
+	if to.Proof = by; by != nil {
+		wait += operate.ProofWait
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	_, err := client(c).Do(ctx, cmd)
+	_, err := to.Do(ctx, cmd)
 	return err
 }

@@ -199,6 +199,9 @@ func (r *roster) write(c *cli.Call, data []byte, p *people.Person, key string) e
 	if !problems.OK() || all.Find(p.ID) == nil != (key == "davy.person.removed") {
 		return &cli.Error{Exit: cli.Wrong, Key: "davy.person.refused", Args: i18n.Args{"file": r.name}}
 	}
+	if !othersSame(r.people, all, p.ID) {
+		return &cli.Error{Exit: cli.Wrong, Key: "davy.person.others", Args: i18n.Args{"file": r.name}}
+	}
 	if err := writeRoster(r.dir, r.name, data); err != nil {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.person.unwritten", Args: i18n.Args{"file": r.name}, Cause: err}
 	}
@@ -207,6 +210,17 @@ func (r *roster) write(c *cli.Call, data []byte, p *people.Person, key string) e
 		c.Say("davy.person.name-it", i18n.Args{"file": r.name})
 	}
 	return nil
+}
+
+// othersSame reports whether everybody but one person is as before: a file that
+// a person wrote may look in a way that people.Put and people.Remove do not know.
+func othersSame(before, after *config.People, but string) bool {
+	others := func(p *config.People) []people.Person {
+		return slices.DeleteFunc(slices.Clone(p.Persons), func(x people.Person) bool { return x.ID == but })
+	}
+	return slices.EqualFunc(others(before), others(after), func(a, b people.Person) bool {
+		return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Roles, b.Roles) && a.PIN.String() == b.PIN.String()
+	})
 }
 
 // writeRoster keeps owner and group of the file, or of the directory for a new

@@ -141,6 +141,16 @@ func whose(p *operate.Proof, args i18n.Args) i18n.Args {
 	return args
 }
 
+// notProved reports whether an agent refused a proof: it did not even look at
+// the command that came with it.
+func notProved(e *operate.Error) bool {
+	switch e.Code {
+	case operate.NoPeople, operate.UnknownPerson, operate.WrongPIN, operate.NoPIN, operate.PINWait:
+		return true
+	}
+	return false
+}
+
 // proveHere checks a proof without a running agent, against the persons of
 // the accepted site. Nothing but the time it takes holds a guesser back, and no
 // wrong try is recorded: who may call this may read the hashes.

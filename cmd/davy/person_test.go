@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"davy/agent/cli"
+	"davy/agent/config"
 	"davy/agent/i18n"
+	"davy/agent/people"
 )
 
 // A PIN that is typed is never shown, a new one is asked for twice, and the
@@ -115,6 +117,27 @@ func TestRosterRights(t *testing.T) {
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%o: %v, %v, want %o", before, info.Mode(), err, want)
+		}
+	}
+}
+
+// Nobody but the person who is changed may be another afterwards.
+func TestOthersSame(t *testing.T) {
+	li, wang := people.Person{ID: "li", Name: "Li"}, people.Person{ID: "wang", Name: "Wang"}
+	roll := func(p ...people.Person) *config.People { return &config.People{Roll: people.Roll{Persons: p}} }
+	other := wang
+	other.Roles = []people.Role{people.EHS}
+	with := wang
+	with.PIN = people.NewHash("731905")
+	for name, x := range map[string]struct {
+		after *config.People
+		want  bool
+	}{
+		"changed": {roll(people.Person{ID: "li", Name: "X"}, wang), true}, "removed": {roll(wang), true}, "lost": {roll(li), false},
+		"roles": {roll(li, other), false}, "pin": {roll(li, with), false}, "added": {roll(li, wang, people.Person{ID: "zhao"}), false},
+	} {
+		if got := othersSame(roll(li, wang), x.after, "li"); got != x.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

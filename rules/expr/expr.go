@@ -76,6 +76,32 @@ func (p *Program) LookBack() (longest time.Duration) {
 	return longest
 }
 
+// Windows returns how many windows are kept slot by slot (avg_over, max_over,
+// min_over, count_over, delta, rate): what a snapshot holds of each is some 0.9 kB.
+func (p *Program) Windows() (n int) {
+	for i := range p.windows {
+		if p.windows[i].slot > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Blind returns how long after a start the program is bad, because too little of
+// its longest such window was seen.
+func (p *Program) Blind() (longest time.Duration) {
+	for i := range p.windows {
+		switch w := &p.windows[i]; {
+		case w.slot == 0:
+		case w.kind == winDelta || w.kind == winRate: // they need its beginning
+			longest = max(longest, time.Duration(w.span))
+		default:
+			longest = max(longest, time.Duration(w.span-w.span/coverage))
+		}
+	}
+	return longest
+}
+
 // Compares returns the parts of a program that is one comparison of one tag
 // with a constant in its unit, which a caller may judge by itself; ok is false
 // for any other. sign is one of = != < <= > >=.

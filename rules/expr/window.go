@@ -229,7 +229,8 @@ func mix(a float64, at int64, b float64, bt int64) float64 {
 	if at <= 0 {
 		return b
 	}
-	return a + (b-a)*(float64(bt)/float64(at+bt))
+	// The product is rounded by itself, so that every machine has the same mean.
+	return a + float64((b-a)*(float64(bt)/float64(at+bt)))
 }
 
 // touch lets what is held into the current slot.

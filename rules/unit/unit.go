@@ -22,6 +22,8 @@ package unit
 import (
 	"errors"
 	"math"
+	"math/big"
+	"strconv"
 )
 
 // The dimensions that a unit is made of.
@@ -145,13 +147,28 @@ func Scale(from, to Unit, g Gas, a Air) (factor, offset float64, err error) {
 	return c.num / c.den, c.offset, nil
 }
 
-// Convert returns v of one unit in the other.
+// Convert returns v of one unit in the other, for numbers that a person wrote:
+// v counts as the shortest decimal that it is, and the outcome is rounded once,
+// so that 700.1 kPa are what 0.7001 MPa are. It allocates; Conversion.Of does not.
 func Convert(v float64, from, to Unit, g Gas, a Air) (float64, error) {
 	c, err := Between(from, to, g, a)
 	if err != nil {
 		return 0, err
 	}
-	return c.Of(v), nil
+	x, ok := new(big.Rat).SetString(strconv.FormatFloat(v, 'g', -1, 64))
+	num, den := new(big.Rat).SetFloat64(c.num), new(big.Rat).SetFloat64(c.den)
+	if !ok || num == nil || den == nil { // no number, or none that a float64 holds
+		return c.Of(v), nil
+	}
+	x.Quo(x.Mul(x, num), den)
+	if !from.diff && !to.diff {
+		zero := new(big.Rat).SetFloat64(from.zero)
+		zero.Quo(zero.Mul(zero, num), den)
+		zero.Sub(zero, new(big.Rat).SetFloat64(to.zero))
+		x.Add(x, zero.Quo(zero, new(big.Rat).SetInt64(100)))
+	}
+	f, _ := x.Float64()
+	return f, nil
 }
 
 // Between returns how a number goes from one unit to another, or one of this

@@ -2,6 +2,7 @@ package unit
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -372,4 +373,37 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q is %+v and read back as %+v, %v", s, u, back, err)
 		}
 	})
+}
+
+// A limit that a person writes in one unit is the very number that it is in the
+// other: a reading that stands on it is not missed by a last bit.
+func TestWrittenNumbersConvertExactly(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		shift    int
+	}{
+		{"kPa", "MPa", -3},
+		{"MPa", "kPa", 3},
+		{"mm", "m", -3},
+		{"bar", "MPa", -1},
+		{"bar", "kPa", 2},
+		{"ppm", "%VOL", -4},
+		{"%VOL", "ppm", 4},
+		{"ppb", "ppm", -3},
+		{"mg/m³", "µg/m³", 3},
+	} {
+		from, to := parse(t, c.from), parse(t, c.to)
+		for i := -3000; i < 30000; i += 7 {
+			v, _ := strconv.ParseFloat(strconv.Itoa(i)+"e-2", 64)
+			want, _ := strconv.ParseFloat(fmt.Sprintf("%de%d", i, c.shift-2), 64)
+			if got, err := Convert(v, from, to, Gas{}, Air{}); err != nil || got != want {
+				t.Fatalf("%v %s are %v %s, not %v (%v)", v, c.from, got, c.to, want, err)
+			}
+		}
+	}
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if got, err := Convert(v, parse(t, "kPa"), parse(t, "MPa"), Gas{}, Air{}); err != nil || got-got == 0 {
+			t.Errorf("%v became %v, %v", v, got, err)
+		}
+	}
 }

@@ -3,9 +3,9 @@ package main
 // Mutants are the ten defects. Each is one that a tired person could write.
 var Mutants = []Mutant{
 	{"a limit is passed only beyond it", "rules/condition.go", "return v >= limit", "return v > limit"},
-	{"a bad reading clears an alarm", "rules/alarm.go", "	c := unknown\n", "	c := no\n"},
+	{"a bad reading clears an alarm", "rules/alarm.go", "	case !usable:\n		return unknown", "	case !usable:\n		return no"},
 	{"the deadband acts in the other direction", "rules/new_alarm.go", "back := a.Cond.Limit - a.Deadband", "back := a.Cond.Limit + a.Deadband"},
-	{"one vote too many is asked for", "rules/interlock.go", "need := min(l.m, rest)", "need := min(l.m+1, rest)"},
+	{"one vote too many is asked for", "rules/interlock.go", "need := min(m, rest)", "need := min(m+1, rest)"},
 	{"the first-out is the last", "rules/interlock.go", "c.since.Mono < first.since.Mono", "c.since.Mono > first.since.Mono"},
 	{"a reset while the vote stands", "rules/command_lock.go", "case l.standing:", "case false:"},
 	{"a bad channel counts at once", "rules/interlock.go", "passed(c.badSince.Mono, l.badAfter, t)", "passed(c.badSince.Mono, 0, t)"},

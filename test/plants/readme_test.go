@@ -3,6 +3,7 @@ package plants
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -38,11 +39,12 @@ func TestSitesOfTheReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		blocks := block.FindAllSubmatch(text, -1)
-		if len(blocks) != 4 {
-			t.Fatalf("%s shows %d files, site.yaml, rules.yaml, a line and a server were meant", name, len(blocks))
+		if len(blocks) != 5 {
+			t.Fatalf("%s shows %d files, site.yaml, rules.yaml, more rules, a line and a server were meant", name, len(blocks))
 		}
+		moreRules(t, name, blocks[2][1], set)
 		// A further link and its devices may stand in either file.
-		for _, more := range [][]byte{nil, blocks[2][1], blocks[3][1]} {
+		for _, more := range [][]byte{nil, blocks[3][1], blocks[4][1]} {
 			site := fstest.MapFS{
 				"site.yaml": {Data: blocks[0][1]}, "rules.yaml": {Data: slices.Concat(blocks[1][1], more)},
 				"dcs.der": {Data: der},
@@ -55,5 +57,29 @@ func TestSitesOfTheReadme(t *testing.T) {
 				t.Errorf("%s: %s%d links", name, more, len(plan.Links))
 			}
 		}
+	}
+}
+
+// moreRules compiles the rules of the second example with the bench plant's site,
+// which has what they speak of. It names no persons, and its detectors share a link.
+func moreRules(t *testing.T, name string, text []byte, set drivers.Set) {
+	t.Helper()
+	bench := os.DirFS(filepath.Join("..", "..", "firmware-configs", "plants", "bench"))
+	site := fstest.MapFS{"rules.yaml": {Data: text}}
+	for _, file := range []string{"site.yaml", "receiver.pub"} {
+		data, err := fs.ReadFile(bench, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		site[file] = &fstest.MapFile{Data: data}
+	}
+	bundle, problems := config.ReadSite(site, ".", firmware.Library)
+	plan, rest := config.Compile(bundle, set)
+	var said []string
+	for _, p := range problems.Join(rest) {
+		said = append(said, p.Code)
+	}
+	if plan == nil || !slices.Equal(said, []string{"vote-one-link", "permit-without-people"}) {
+		t.Errorf("%s: %v", name, said)
 	}
 }

@@ -28,20 +28,30 @@ const (
 	steps     = 2000 // of ours in one run, some 50 ms
 	faster    = 10   // the reference makes as many times more
 	limit     = 100.0
-	mostTimes = 30.0
-	mostAlloc = 0.0
+	mostTimes = 14.0
+
+	few, many  = 100, 10_000 // rules, of which one moves
+	sparse     = 200_000     // steps of one run
+	mostSparse = 1.5
+	mostAlloc  = 0.0
 )
 
 var errChanged = errors.New("a rule changed: nothing should")
 
 // Run prints the figures and reports whether they hold.
 func Run(w io.Writer) (ok bool) {
-	ours, err := newOurs()
+	ours, err := newOurs(Rules)
 	if err != nil {
 		return figure.Failed(w, "rules.step_vs_closures", err)
 	}
 	ok = figure.Ratio(w, "rules.step_vs_closures", mostTimes, ours.run, newReference())
-	return ours.allocs(w) && ok
+	ok = ours.allocs(w) && ok
+	small, err1 := newOurs(few)
+	large, err2 := newOurs(many)
+	if err := errors.Join(err1, err2); err != nil {
+		return figure.Failed(w, "rules.sparse_ratio", err)
+	}
+	return figure.Ratio(w, "rules.sparse_ratio", mostSparse, large.runOne, small.runOne) && ok
 }
 
 // allocs prints what a step allocates.
@@ -60,13 +70,13 @@ type ours struct {
 	n      int
 }
 
-func newOurs() (*ours, error) {
+func newOurs(n int) (*ours, error) {
 	o := &ours{}
-	set := rules.Set{Tags: make([]rules.Tag, Rules+1)}
+	set := rules.Set{Tags: make([]rules.Tag, n+1)}
 	for k := range o.images {
-		o.images[k] = make([]tag.Reading, Rules+1)
+		o.images[k] = make([]tag.Reading, n+1)
 	}
-	for i := 1; i <= Rules; i++ {
+	for i := 1; i <= n; i++ {
 		set.Alarms = append(set.Alarms, rules.Alarm{
 			Name: "limit-" + strconv.Itoa(i), Cond: rules.Condition{Tag: tag.ID(i), Op: rules.GE, Limit: limit}, Priority: rules.Medium,
 			Deadband: 2, OnDelay: 5 * time.Second, OffDelay: 10 * time.Second,
@@ -79,7 +89,7 @@ func newOurs() (*ours, error) {
 	}
 	var err error
 	if o.engine, err = rules.New(set); err != nil {
-		return nil, fmt.Errorf("make %d rules: %w", Rules, err)
+		return nil, fmt.Errorf("make %d rules: %w", n, err)
 	}
 	o.step()
 	return o, nil
@@ -103,6 +113,23 @@ func (o *ours) run() (float64, error) {
 		}
 	}
 	return time.Since(start).Seconds() / steps, nil
+}
+
+// runOne returns the seconds of a step in which one input changed, of the same
+// few in turn on both sides.
+func (o *ours) runOne() (float64, error) {
+	all := o.in.Changed
+	defer func() { o.in.Changed = all }()
+	start := time.Now()
+	for i := range sparse {
+		k := i % few
+		o.in.Changed = all[k : k+1]
+		o.step()
+		if len(o.out.Events) > 0 {
+			return 0, errChanged
+		}
+	}
+	return time.Since(start).Seconds() / sparse, nil
 }
 
 func newReference() func() (float64, error) {

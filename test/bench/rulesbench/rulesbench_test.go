@@ -7,11 +7,11 @@ import (
 
 // Both sides do what the figure says they do; times are not judged here.
 func TestFigures(t *testing.T) {
-	o, err := newOurs()
+	o, err := newOurs(Rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, run := range map[string]func() (float64, error){"ours": o.run, "reference": newReference()} {
+	for name, run := range map[string]func() (float64, error){"ours": o.run, "one": o.runOne, "reference": newReference()} {
 		if seconds, err := run(); err != nil || seconds <= 0 {
 			t.Errorf("%s: %v s, %v", name, seconds, err)
 		}
