@@ -48,8 +48,10 @@ const (
 
 type dim [dims]int8
 
-// Unit is an engineering unit. Comparable: two spellings of one unit are equal.
-// The zero value is no unit.
+// Unit is an engineering unit. Comparable: two spellings of one unit are equal,
+// as long as its factor is of whole numbers below 2^53 (a product as
+// kgf·mH₂O·GPa/cm² is beyond that, and may differ in the last digit). The zero
+// value is no unit.
 type Unit struct {
 	text     string
 	own      string  // the parts that are not known, as printed; each is a dimension of its own
