@@ -10,6 +10,6 @@ var Mutants = []Mutant{
 	{"a reset while the vote stands", "rules/command_lock.go", "case l.standing:", "case false:"},
 	{"a bad channel counts at once", "rules/interlock.go", "passed(c.badSince.Mono, l.badAfter, t)", "passed(c.badSince.Mono, 0, t)"},
 	{"a latched alarm goes without a reset", "rules/alarm.go", "	case a.latch:\n		a.state = LatchedAcked", "	case a.latch:\n		a.state = Normal"},
-	{"what was demanded is not withdrawn", "rules/output.go", "		if o.active--; o.active == 0 {", "		if o.active--; o.active < 0 {"},
+	{"what was demanded is not withdrawn", "rules/output.go", "	if o.active--; o.active == 0 {", "	if o.active--; o.active < 0 {"},
 	{"a restored delay begins anew", "rules/snapshot_alarm.go", "a.credit = s.stood + passed", "a.credit = 0"},
 }

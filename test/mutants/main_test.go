@@ -5,6 +5,20 @@ import (
 	"testing"
 )
 
+// Each defect of the list can be put in: its text stands once in its file.
+func TestListFits(t *testing.T) {
+	t.Chdir("../..")
+	dir := t.TempDir()
+	for i := range Mutants {
+		if _, err := Mutants[i].write(dir); err != nil {
+			t.Errorf("%s: %v", Mutants[i].Name, err)
+		}
+	}
+	if len(Mutants) != 10 {
+		t.Errorf("%d mutants, not 10", len(Mutants))
+	}
+}
+
 // A mutant that no test notices must be told from one that is caught, and what
 // is no mutant at all from both.
 func TestRun(t *testing.T) {
