@@ -116,7 +116,7 @@ func (c *checker) meant(name string) (hint string, args []any) {
 		}
 	}
 	if c.env.Names != nil {
-		if near := nearest(name, c.env.Names()); near != "" {
+		if near := Nearest(name, c.env.Names()); near != "" {
 			return "did-you-mean", []any{"want", near}
 		}
 	}
@@ -198,7 +198,7 @@ func (c *checker) equality(n *node) {
 		}
 		c.check(other)
 		hint, args := "expr-states", []any{"name", a.name, "tag", other.name, "list", strings.Join(slices.Sorted(maps.Keys(t.States)), ", ")}
-		if near := nearest(a.name, slices.Sorted(maps.Keys(t.States))); near != "" {
+		if near := Nearest(a.name, slices.Sorted(maps.Keys(t.States))); near != "" {
 			hint, args = "did-you-mean", append(args, "want", near)
 		}
 		c.bad(a, "expr-unknown-state", hint, args...)

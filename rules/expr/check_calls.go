@@ -57,7 +57,7 @@ func (c *checker) call(n *node) {
 			names = append(names, f.name)
 		}
 		hint, args := "", []any{"name", n.name}
-		if near := nearest(n.name, names); near != "" {
+		if near := Nearest(n.name, names); near != "" {
 			hint, args = "did-you-mean", append(args, "want", near)
 		}
 		c.notes.bad(n.off, len(n.name), "expr-unknown-function", hint, args...)

@@ -3,11 +3,11 @@ package expr
 import "strings"
 
 // maxSuggest is the longest name that another is suggested for, in bytes.
-const maxSuggest = 64
+const maxSuggest = 192
 
-// nearest returns the name that s is most likely meant to be, "" where none is
+// Nearest returns the name that s is most likely meant to be, "" where none is
 // near: at most a third of its letters differ, and at most three.
-func nearest(s string, names []string) string {
+func Nearest(s string, names []string) string {
 	if len(s) > maxSuggest {
 		return ""
 	}
