@@ -29,6 +29,7 @@ FUZZTIME ?= 30s
 CMDS     ?= davy davy-receiver davy-plant
 ARCHS    ?= armv6 armv7 arm64 amd64
 ARMSCALE ?= 0.05
+LIMIT    ?= 7m
 
 .PHONY: help demo test check soak race fuzz fuzz-bug bench cross \
 	setup format fmt vet lint again scripts units arm stories mutants campaign e2e kill demo-fault chroot
@@ -41,18 +42,18 @@ demo: ## a bench plant, Davy and a receiver play a bad day (DEMO_SECONDS=30, DEM
 	@mkdir -p $(BIN) && $(GO) build -o $(BIN)/demo.$$$$ ./test/demo && mv $(BIN)/demo.$$$$ $(BIN)/demo && exec $(BIN)/demo
 
 test: ## everything that CI runs, on a bare Debian with Go; a skipped test is a failed test
-	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=1s UNDER=drivers" "fuzz-bug & mutants" e2e \
+	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=2000x" "fuzz-bug & mutants" e2e \
 		"kill & demo DEMO_SECONDS=30 & demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
 
 check: ## about a minute: format, vet, lint, units (with the house rules and the scripts), stories
 	@.ci/steps format vet lint again scripts stories
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
-	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1" "race DAVY_TEST_SCALE=1" "campaign DAVY_TEST_SCALE=24" e2e \
+	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1 LIMIT=3h" "race DAVY_TEST_SCALE=1 LIMIT=2h" "campaign DAVY_TEST_SCALE=24" e2e \
 		"fuzz FUZZTIME=5m" fuzz-bug mutants kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
-	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m $(CONCURRENT)
+	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout $(LIMIT) $(CONCURRENT)
 
 fuzz: ## every fuzz target (below UNDER) for FUZZTIME each (30s)
 	@.ci/fuzz $(FUZZTIME) $(UNDER)
@@ -104,7 +105,7 @@ units: $(GOTEST) ## all tests but end to end
 	@$(GOTEST) -- -p $(SIDE) $(QUICK)
 
 arm: $(GOTEST) ## the same as GOARCH=arm under qemu-user; counts scaled by ARMSCALE (0.05)
-	@DAVY_TEST_SCALE=$(ARMSCALE) GOARCH=arm GOARM=7 CGO_ENABLED=0 .ci/arm $(GOTEST) -- -timeout 15m $(QUICK)
+	@DAVY_TEST_SCALE=$(ARMSCALE) GOARCH=arm GOARM=7 CGO_ENABLED=0 .ci/arm $(GOTEST) -- -timeout $(LIMIT) $(QUICK)
 
 stories: ## the stories of every plant in firmware-configs/plants, by the program itself
 	@$(GO) build -o $(BIN)/davy ./cmd/davy

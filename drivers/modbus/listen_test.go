@@ -294,10 +294,27 @@ func TestAHeartbeatIsNoAnswer(t *testing.T) {
 				answer(s.call("10.0.0.1:1"), "JY0231"+string(raw), string(raw)+"JY0231"+string(raw))
 				synctest.Wait()
 				m := l.channel.(*mbap)
-				for range 70_000 { // past all ids
-					good(t, l, q)
-					if first := byte(m.id >> 8); first == raw[0] || first == 'J' {
-						t.Fatalf("id %#x begins like a packet", m.id)
+				good(t, l, q)
+				like := func(id uint16) bool { return byte(id>>8) == raw[0] || byte(id>>8) == 'J' }
+				all := mbap{packets: m.packets, id: m.id, stride: m.stride}
+				seen := map[uint16]bool{}
+				for range 1 << 16 {
+					all.next()
+					seen[all.id] = true
+					if like(all.id) {
+						t.Fatalf("id %#x begins like a packet", all.id)
+					}
+				}
+				if len(seen) != 1<<16-2*256 {
+					t.Errorf("%d ids are used", len(seen))
+				}
+				for _, first := range []byte{raw[0], 'J', 0, 0xff} { // over what is left out, on the wire
+					m.id, m.stride = uint16(first)<<8-10, 1
+					for range 300 {
+						good(t, l, q)
+						if like(m.id) {
+							t.Fatalf("id %#x begins like a packet", m.id)
+						}
 					}
 				}
 				if c := l.Counts(); c.Dialed != 2 || c.Lost != 0 || c.Dropped != 0 {

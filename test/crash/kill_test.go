@@ -10,6 +10,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"davy/agent/clock"
 	"davy/agent/operate"
 	"davy/agent/ring"
 	"davy/agent/wire"
@@ -39,6 +41,8 @@ const (
 	nearCommit = 50 * time.Millisecond // so soon after a commit
 	syncEvery  = 5 * time.Second       // journal: sync of the bench plant's site
 	stoodLong  = 2 * time.Second       // a step that stood longer must be an alarm
+	probeEvery = time.Second
+	quick      = 250 * time.Millisecond // a machine starts a process within this, or everything may take longer by as much
 )
 
 // step is an alarm that the run moves: the plant's tag, its rule and limits.
@@ -65,7 +69,11 @@ type run struct {
 
 	kills   map[string]int
 	commits int // kills within nearCommit of a commit
+	probes  []probe
 }
+
+// probe is how long this machine took, from when on, to start a process and let it end.
+type probe struct{ mono, took int64 }
 
 func TestKillRun(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -81,14 +89,49 @@ func TestKillRun(t *testing.T) {
 	r.set()
 	defer r.b.Close()
 	r.began = time.Now()
-	stepped := make(chan error, 1)
+	stepped, probed, end := make(chan error, 1), make(chan error, 1), make(chan struct{})
 	go func() { stepped <- r.move(rand.New(rand.NewPCG(seed, 3))) }()
+	go func() { probed <- r.probe(end) }()
 	r.killAll()
 	if err := <-stepped; err != nil {
 		t.Fatal(err)
 	}
 	r.settle()
+	close(end)
+	if err := <-probed; err != nil {
+		t.Fatal(err)
+	}
 	r.judge()
+}
+
+// probe times the start of a process until the end of the run.
+func (r *run) probe(end <-chan struct{}) error {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return nil
+		case <-tick.C:
+		}
+		began := clock.Now().Mono
+		if _, err := r.b.Output("davy", "version"); err != nil {
+			return err
+		}
+		r.probes = append(r.probes, probe{began, clock.Now().Mono - began})
+	}
+}
+
+// slowness is how many times longer than it should this machine took for what it
+// did between two instants; at least 1.
+func (r *run) slowness(from, to int64) float64 {
+	longest := int64(quick)
+	for _, p := range r.probes {
+		if p.mono+p.took >= from && p.mono <= to {
+			longest = max(longest, p.took)
+		}
+	}
+	return float64(longest) / float64(quick)
 }
 
 func (r *run) must(err error) {
@@ -365,7 +408,7 @@ func (r *run) unclean(events []*store.Event) {
 	}))
 	slices.Sort(at)
 	ends := 0
-	const little = 5 * time.Second     // a keeper starts, values that did not change are not recorded
+	const usual = 5 * time.Second      // a keeper starts, values that did not change are not recorded; longer on a slow machine
 	allowed := map[int]time.Duration{} // by the pause between readings that the epochs began in
 	for _, e := range events {
 		if e.Start == nil || e.Start.Clean || len(e.Start.Parent) == 0 {
@@ -379,11 +422,17 @@ func (r *run) unclean(events []*store.Event) {
 		if i == 0 || i == len(at) {
 			continue
 		}
+		little := time.Duration(float64(usual) * r.slowness(at[i-1], at[i]))
 		if cost := time.Duration(at[i] - at[i-1]); cost > bound+little {
 			r.t.Errorf("no reading for %v, the start records in it and %v allow %v", cost, little, bound+little)
+			for _, e := range events {
+				if e.At.Mono >= at[i-1] && e.At.Mono <= at[i] {
+					r.t.Logf("  %v after the last reading: %v %s, start %+v", time.Duration(e.At.Mono-at[i-1]), rules.Kind(e.Kind), e.Event.Rule, e.Start)
+				}
+			}
 		}
 	}
-	r.t.Logf("%d unclean ends, %d readings", ends, len(at))
+	r.t.Logf("%d unclean ends, %d readings; a process took up to %v to start and end", ends, len(at), time.Duration(r.slowness(math.MinInt64, math.MaxInt64)*float64(quick)))
 	if ends < killsEach/2 { // a keeper that had not begun an epoch yet ends none
 		r.t.Errorf("only %d unclean ends were found by the journal, %d keepers were killed", ends, killsEach)
 	}

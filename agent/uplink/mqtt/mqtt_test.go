@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,22 +68,63 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// own starts a broker in this process.
+// own starts a broker in this process. It is closed when it has let go of every
+// connection: the library counts a connection in a goroutine of its own, and must
+// not be waiting for that count meanwhile.
 func own(t *testing.T, conf *tls.Config) string {
 	t.Helper()
 	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
 		t.Fatal(err)
 	}
-	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0", TLSConfig: conf})
-	if err := s.AddListener(l); err != nil {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	let := &letting{Listener: tcp}
+	let.open.Add(1)
+	l := net.Listener(let)
+	if conf != nil {
+		l = tls.NewListener(l, conf)
+	}
+	if err := s.AddListener(listeners.NewNet("t", l)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Serve(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
-	return l.Address()
+	t.Cleanup(func() {
+		_ = tcp.Close()
+		let.open.Wait()
+		_ = s.Close()
+	})
+	return tcp.Addr().String()
+}
+
+// letting is a listener that knows which of its connections are open.
+type letting struct {
+	net.Listener
+	open sync.WaitGroup // and one for itself, until it is closed
+}
+
+func (l *letting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		l.open.Done()
+		return nil, err
+	}
+	l.open.Add(1)
+	return &letGo{Conn: c, done: sync.OnceFunc(l.open.Done)}, nil
+}
+
+type letGo struct {
+	net.Conn
+	done func()
+}
+
+func (c *letGo) Close() error {
+	defer c.done()
+	return c.Conn.Close()
 }
 
 func TestThereAndBack(t *testing.T) {

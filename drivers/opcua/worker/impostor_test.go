@@ -141,7 +141,7 @@ func TestImpostors(t *testing.T) {
 			s := &site{
 				target: h.target, addr: addr, host: "127.0.0.1", policy: basic, mode: ua.MessageSecurityModeSignAndEncrypt,
 				trust: Trust{Pins: []Pin{sha256.Sum256(der)}}, login: opcua.Login{Kind: opcua.Password}, user: "operator", secret: "pa:ss",
-				own: own, uri: own.URI, name: "plc", timeout: 5 * time.Second, now: time.Now, clockTrusted: func() bool { return true }, log: slog.New(slog.DiscardHandler),
+				own: own, uri: own.URI, name: "plc", timeout: 30 * time.Second, now: time.Now, clockTrusted: func() bool { return true }, log: slog.New(slog.DiscardHandler),
 			}
 			c, err := s.connect(t.Context())
 			if err == nil {

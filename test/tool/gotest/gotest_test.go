@@ -42,7 +42,7 @@ func TestWhatCounts(t *testing.T) {
 	f("a package without tests is no skip", noneP+runA+passA+passP, true, 1, 0)
 	f("nothing ran", noneP, true, 0, 1, "no test ran", "0 passed, 1 failed")
 	f("does not build", build+notP, false, 0, 1, "undefined: x", "does not build")
-	f("dies in the middle", runA+sayA+failP, false, 0, 1, "TestA (did not end)", "a_test.go:7: reason")
+	f("dies in the middle", runA+sayA+failP, false, 0, 1, "TestA (did not end)", "--- FAIL: TestA (it did not end)", "a_test.go:7: reason")
 	f("fails outside its tests", runA+passA+failP, false, 1, 1, "outside its tests")
 	f("go test gives up", "no such package\n", false, 0, 1, "no such package")
 }

@@ -109,6 +109,7 @@ func (r *run) endedPackage(e event) {
 		name := e.Package + " " + test
 		r.fail(e.Package, name+" (did not end)")
 		r.show(name)
+		fmt.Fprintf(r.w, "--- FAIL: %s (it did not end)\n", test) // as go test says it of others: whoever reads only that finds it
 	}
 	delete(r.open, e.Package)
 	r.packages = append(r.packages, timed{e.Package, e.Elapsed})
