@@ -21,7 +21,7 @@ GOFUMPT     := $(BIN)/gofumpt-v0.12.0
 # for devices that say nothing; not under qemu, where they compute.
 LONG       = ./test/device ./test/opcua ./drivers/modbus ./drivers/opcua/worker ./test/scripts ./cmd/davy-plant/opcua ./test/bench/opcuabench
 QUICK      = $(LONG) $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio)(/|$$)')
-CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,') ./test/days
 SOURCES    = $$(find . -name '*.go' -not -path './.*' -not -path '*/testdata/*' -not -name '*.pb.go')
 
 SIDE     ?= 3
@@ -29,10 +29,10 @@ FUZZTIME ?= 30s
 CMDS     ?= davy davy-receiver davy-plant
 ARCHS    ?= armv6 armv7 arm64 amd64
 ARMSCALE ?= 0.05
-LIMIT    ?= 7m
+LIMIT    ?= 10m
 
 .PHONY: help demo test check soak race fuzz fuzz-bug bench cross \
-	setup format fmt vet lint again scripts units arm stories mutants campaign e2e kill demo-fault chroot
+	setup format fmt vet lint again scripts units arm stories mutants campaign simulate e2e kill demo-fault chroot
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -49,7 +49,7 @@ check: ## about a minute: format, vet, lint, units (with the house rules and the
 	@.ci/steps format vet lint again scripts stories
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
-	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1 LIMIT=3h" "race DAVY_TEST_SCALE=1 LIMIT=2h" "campaign DAVY_TEST_SCALE=24" e2e \
+	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1 LIMIT=3h" "race DAVY_TEST_SCALE=1 LIMIT=2h" "campaign DAVY_TEST_SCALE=24" simulate e2e \
 		"fuzz FUZZTIME=5m" fuzz-bug mutants kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
@@ -116,6 +116,11 @@ e2e: $(GOTEST) ## the real programs, sockets and broker, servers that nobody her
 
 campaign: $(GOTEST) ## an hour of two serial lines with late answers (DAVY_TEST_SCALE hours), and the bare library on the same
 	@$(GOTEST) -each -say campaign -- -v -timeout 60m ./test/line
+
+simulate: $(GOTEST) ## a year of the cold store by the engine alone, three days of the whole agent, with seeded faults (an hour)
+	@DAVY_TEST_SCALE=365 $(GOTEST) -each -say year: -- -v -timeout 2h -run TestYear ./test/year
+	@DAVY_TEST_SCALE=20 $(GOTEST) -each -- -timeout 2h -run TestVaried ./test/year
+	@DAVY_TEST_SCALE=432 $(GOTEST) -each -say days: -- -v -timeout 3h ./test/days
 
 kill: $(GOTEST) ## decider, keeper, receiver and broker killed at seeded moments (KILL_SEED to repeat a run)
 	@$(GOTEST) -each -say kills= -- -timeout 60m ./test/crash/...

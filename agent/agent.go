@@ -40,6 +40,7 @@ import (
 	"davy/drivers"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/load"
 )
 
 // Limits.
@@ -79,6 +80,7 @@ type process struct {
 	handed  bool // the generation that begins takes over from one that just ended
 	current atomic.Pointer[generation]
 	reload  chan *Accepted // the plan that is to live from now on
+	load    *load.Meter    // of this process; a plan that is applied goes on with it
 	gate    *people.Gate   // wrong PINs count on from plan to plan
 	next    *Accepted      // … taken from reload
 
@@ -94,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	p := &process{o: o, boot: clock.BootID(), started: clock.Now(), reload: make(chan *Accepted, 1), gate: newGate()}
+	p := &process{o: o, boot: clock.BootID(), started: clock.Now(), reload: make(chan *Accepted, 1), gate: newGate(), load: load.New()}
 	first, err := LoadAccepted(o.StateDir, o.Drivers)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (p *process) generation(ctx context.Context, a *Accepted) error {
 	g.before = p.keeper
 	g.loop = control.New(control.Options{
 		Plan: a.Plan, Engine: engine, Output: g.out, Latch: p.latch, Keep: p.keep,
-		Now: clock.Now, Boot: p.boot, Clock: clock.Trusted, Log: p.o.Log, Memory: p.memory,
+		Now: clock.Now, Boot: p.boot, Clock: clock.Trusted, Log: p.o.Log, Memory: p.memory, Load: p.load,
 	})
 	g.announce(engine)
 
@@ -216,6 +216,7 @@ func (g *generation) look(ctx context.Context) error {
 	report := RunStories(g.a.Plan)
 	g.red.Store(!report.OK())
 	set("plan.tests-red", !report.OK())
+	set(config.NotApproved, len(g.a.Plan.Unapproved()) > 0)
 	debug.FreeOSMemory() // compiling and the stories took many times what the plan keeps
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()

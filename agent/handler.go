@@ -149,6 +149,7 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 		Plan:  operate.Plan{Hash: g.a.Hash, Differs: g.differs.Load(), Failing: g.red.Load()},
 		Armed: s.Armed, Turns: s.Turns, Longest: ms(s.Longest),
 		Clock: operate.Clock{Trusted: s.ClockTrusted, Error: ms(s.ClockError)},
+		Links: []operate.Link{}, Alarms: []operate.Alarm{}, Interlocks: []operate.Interlock{}, Outputs: []operate.Output{}, // of nothing [], never null
 	}
 	latch := g.p.latch.State()
 	v.Latch.Durable = latch.Durable == latch.Asked
@@ -191,6 +192,7 @@ func (g *generation) view(ctx context.Context) (*operate.View, error) {
 		}
 		v.Log = append(v.Log, e)
 	}
+	v.Load = operate.LoadOf(&s.Load)
 	v.Units(channelUnits(plan))
 	return v, nil
 }

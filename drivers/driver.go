@@ -57,7 +57,7 @@ type Point struct {
 	Gain    float64 // engineering = raw*Gain + Offset; 0 means 1
 	Offset  float64
 	// The instrument's range in engineering units; outside it a value is bad
-	// (BadRange).
+	// (Outside).
 	Low, High float64
 	Period    time.Duration // scan period
 
@@ -79,6 +79,18 @@ type Point struct {
 	// Texts are what a text point (Kind Text) may say, with each text's index in
 	// the plan's table; any other is BadConfig, without a value.
 	Texts []Text
+}
+
+// Outside returns what a value outside the instrument's range is: BadRange, with
+// the limit that it is beyond; 0 of one within, and where there is no range.
+func (p *Point) Outside(f float64) tag.Quality {
+	switch {
+	case p.Ranged && f > p.High:
+		return tag.BadRange | tag.LimitHigh
+	case p.Ranged && f < p.Low:
+		return tag.BadRange | tag.LimitLow
+	}
+	return 0
 }
 
 // Invalid is a raw number, or a stretch of them, that is no measurement, and

@@ -37,13 +37,14 @@ func (e *Engine) joinGroup(i int, t tag.Stamp) (first bool) {
 	g := &e.groups[b.group]
 	g.touch(t)
 	g.raised++
-	if g.before > count(b.leftAt == t.Mono) { // itself is no other
+	l := b.live()
+	if g.before > count(l.leftAt == t.Mono) { // itself is no other
 		return false
 	}
 	if g.turnAt != t.Mono {
 		g.turn, g.turnAt = g.turn+1, t.Mono
 	}
-	b.turn = g.turn
+	l.turn = g.turn
 	return true
 }
 
@@ -55,15 +56,18 @@ func (e *Engine) leaveGroup(i int, t tag.Stamp) {
 	}
 	e.groups[b.group].touch(t)
 	e.groups[b.group].raised--
-	if b.raised.Mono < t.Mono {
-		b.leftAt = t.Mono
+	if l := b.live(); l.raised.Mono < t.Mono {
+		l.leftAt = t.Mono
 	}
 }
 
 // isFirst says whether an alarm is marked as the first of its group.
 func (e *Engine) isFirst(i int) bool {
 	b := &e.about[i]
-	return b.group >= 0 && b.turn > 0 && b.turn == e.groups[b.group].turn && e.alarms[i].state != Normal && b.calls()
+	if b.group < 0 || b.life == nil {
+		return false
+	}
+	return b.life.turn > 0 && b.life.turn == e.groups[b.group].turn && e.alarms[i].state != Normal && b.life.calls()
 }
 
 // startGroups counts what Restore brought, at the instant of the first step.
@@ -73,19 +77,22 @@ func (e *Engine) startGroups(now tag.Stamp) {
 		if b.group < 0 {
 			continue
 		}
-		g := &e.groups[b.group]
+		g, l := &e.groups[b.group], b.life
 		g.at = now.Mono
-		if b.leftNow {
-			b.leftNow, b.leftAt = false, now.Mono
+		if l == nil {
+			continue
+		}
+		if l.leftNow {
+			l.leftNow, l.leftAt = false, now.Mono
 			g.before++
 		}
-		if b.turn > 0 && e.alarms[i].state != Normal && b.calls() {
-			g.turnAt = max(g.turnAt, b.raised.Mono)
+		if l.turn > 0 && e.alarms[i].state != Normal && l.calls() {
+			g.turnAt = max(g.turnAt, l.raised.Mono)
 		}
-		if !e.alarms[i].raised() || !b.calls() {
+		if !e.alarms[i].raised() || !l.calls() {
 			continue
 		}
 		g.raised++
-		g.before += count(b.raised.Mono < now.Mono)
+		g.before += count(l.raised.Mono < now.Mono)
 	}
 }

@@ -2,13 +2,15 @@ package rules
 
 import "davy/drivers/tag"
 
-// An alarm with modes, with a condition that suppresses it, or under another is
+// An alarm with modes, with a condition that suppresses it, under another, or
+// with one that watches over the tests of its detector is
 // late: it is judged when everything else of an instant is known, and after
 // the one it stands under. So it does not matter which of the readings or
 // timers of one instant came first: what suppresses an alarm at the instant at
 // which it would be raised keeps it from calling anyone.
 
-// alarmLimits are an alarm's own limit and those of its modes.
+// alarmLimits are an alarm's own limit, those of its modes, and what suppresses
+// it; one that has neither modes nor the latter has none of it.
 type alarmLimits struct {
 	when   int32 // of Suppress, in Engine.whens; -1 none
 	first  int32 // of the modes', in Engine.whens
@@ -45,7 +47,8 @@ func (e *Engine) judgeWhen(i int, r *tag.Reading, t tag.Stamp) {
 		e.timers.set(e.slots.of(refWhen, i, unreadTimer), e.settled)
 		return
 	}
-	e.settleWhen(i, !w.broken && usable(r) && w.op.holds(r.Value.Float(), w.limit))
+	detector := e.set.Tags[w.tag].OverRange
+	e.settleWhen(i, !w.broken && w.op.judges(r.Quality, r.Value, detector) && w.op.measures(r.Quality, r.Value, w.limit, detector))
 }
 
 func (e *Engine) settleWhen(i int, holds bool) {
@@ -61,7 +64,7 @@ func (e *Engine) settleWhen(i int, holds bool) {
 }
 
 // postpone lets an alarm be judged at the end of the instant.
-func (e *Engine) postpone(i int) { e.late.set(i, e.about[i].depth) }
+func (e *Engine) postpone(i int) { e.late.set(i, int64(e.about[i].depth)) }
 
 // settleAlarms judges the alarms that waited until all else of t was known.
 func (e *Engine) settleAlarms(t tag.Stamp) {
@@ -81,16 +84,20 @@ func (e *Engine) settleAlarms(t tag.Stamp) {
 func (e *Engine) judgeLate(i int, t tag.Stamp) {
 	a, b := &e.alarms[i], &e.about[i]
 	by := uint8(0)
-	l := &b.limits
-	if l.when >= 0 && e.whens[l.when].holds {
-		by |= byRule
-	}
-	e.pickMode(i)
-	if l.mode >= 0 && l.modes[l.mode].Off {
-		by |= byMode
+	if l := b.limits; l != nil {
+		if l.when >= 0 && e.whens[l.when].holds {
+			by |= byRule
+		}
+		e.pickMode(i)
+		if l.mode >= 0 && l.modes[l.mode].Off {
+			by |= byMode
+		}
 	}
 	if b.under >= 0 && e.alarms[b.under].raised() {
 		by |= byUnder
+	}
+	if e.alarmInTest(i) {
+		by |= byTest
 	}
 	c := a.condition()
 	last := by == 0 && c != yes // what ends now calls nobody any more
@@ -103,9 +110,9 @@ func (e *Engine) judgeLate(i int, t tag.Stamp) {
 	if last {
 		e.suppress(i, by, t)
 	}
-	for which := shelveTimer; which <= againTimer; which++ {
-		if bit := uint8(1) << which; b.ends&bit != 0 {
-			b.ends &^= bit
+	for which := shelveTimer; which <= againTimer && b.life != nil; which++ {
+		if bit := uint8(1) << which; b.life.ends&bit != 0 {
+			b.life.ends &^= bit
 			e.ended(i, which, t)
 		}
 	}
@@ -125,7 +132,7 @@ func (e *Engine) ended(i, which int, t tag.Stamp) {
 // called to has the limit that counts now.
 func (e *Engine) pickMode(i int) {
 	a, b := &e.alarms[i], &e.about[i]
-	l := &b.limits
+	l := b.limits
 	mode := int32(-1)
 	for k := range l.modes {
 		if e.whens[l.first+int32(k)].holds {
@@ -138,7 +145,7 @@ func (e *Engine) pickMode(i int) {
 	}
 	l.mode, e.durable = mode, true
 	a.limit = l.of(mode)
-	if !a.raised() || b.calls() {
+	if !a.raised() || b.life.calls() {
 		return
 	}
 	e.takeLimit(i)
@@ -149,7 +156,10 @@ func (e *Engine) pickMode(i int) {
 
 // takeLimit lets the limit that counts now be the one that the alarm returns from.
 func (e *Engine) takeLimit(i int) {
-	a, l := &e.alarms[i], &e.about[i].limits
+	a, l := &e.alarms[i], e.about[i].limits
+	if l == nil {
+		return
+	}
 	l.raised = l.mode
 	if len(l.modes) > 0 {
 		a.back = a.limit + l.band
@@ -158,7 +168,7 @@ func (e *Engine) takeLimit(i int) {
 
 // shownLimit is the limit that is shown, and in events.
 func (e *Engine) shownLimit(i int) float64 {
-	if l := &e.about[i].limits; len(l.modes) > 0 {
+	if l := e.about[i].limits; l != nil && len(l.modes) > 0 {
 		return l.of(e.shownMode(i))
 	}
 	return e.alarms[i].limit
@@ -167,8 +177,12 @@ func (e *Engine) shownLimit(i int) float64 {
 // shownMode is the mode of the limit that is shown: while the alarm is not
 // normal the one that raised it.
 func (e *Engine) shownMode(i int) int32 {
-	if e.alarms[i].state != Normal {
-		return e.about[i].limits.raised
+	l := e.about[i].limits
+	switch {
+	case l == nil:
+		return -1
+	case e.alarms[i].state != Normal:
+		return l.raised
 	}
-	return e.about[i].limits.mode
+	return l.mode
 }

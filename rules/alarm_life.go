@@ -7,34 +7,23 @@ import (
 	"davy/drivers/tag"
 )
 
-// life is what an alarm needs beyond judging: what lies over it, its modes, its
-// group, its sound. Judging looks at it only where something changes.
+// life is what happened to an alarm: its occurrence, what lies over it, its
+// turn in its group, its sound.
 type life struct {
-	sort     Sort
-	guide    Text
-	autoAck  bool
-	noShelve bool
-	atMost   int64 // of a shelving
-	realarm  int64 // 0 never
-	under    int32 // the alarm that it stands under; -1 none
-	beyond   int32 // the alarm of the next limit; -1 none
-	group    int32 // index into Engine.groups; -1 none
-	depth    int64 // how many it stands under, one under the other
-	below    []int32
-	limits   alarmLimits
-
-	shelved    bool
-	shelver    person
-	shelveLeft int64 // restored, until the first step; -1 none
-	out        uint8 // outOf…
-	remover    person
-	by         uint8 // by…; not 0: suppressed by design
-	ends       uint8 // of a late alarm: which of its timers ended at this instant, by their bits
+	occurrence uint64
+	raised     tag.Stamp
+	atRaise    tag.Value
+	shelver    *person // nil: it is not shelved
+	remover    *person // nil: it is in service
+	shelveLeft int64   // restored, until the first step; -1 none
+	againLeft  int64   // restored: what is left of the re-alarm time, until the first step; -1 none
+	turn       uint64  // of its group, if it was the first then; else 0
+	leftAt     int64   // Mono at which its group last had one less, of those raised before
+	out        uint8   // outOf…
+	by         uint8   // by…; not 0: suppressed by design
+	ends       uint8   // of a late alarm: which of its timers ended at this instant, by their bits
 	silenced   bool
-	turn       uint64 // of its group, if it was the first then; else 0
-	leftAt     int64  // Mono at which its group last had one less, of those raised before
-	leftNow    bool   // restored: at the instant of a hand-over
-	againLeft  int64  // restored: what is left of the re-alarm time, until the first step; -1 none
+	leftNow    bool // restored: at the instant of a hand-over
 }
 
 // person is who laid something over an alarm, and why.
@@ -47,6 +36,7 @@ const (
 	byRule  = 1 << iota // Alarm.Suppress
 	byMode              // a mode that is off
 	byUnder             // the alarm that it stands under
+	byTest              // its detector is in test
 )
 
 // What an alarm was taken out of service with.
@@ -55,22 +45,35 @@ const (
 	outOfDevice
 )
 
-// newLife is the life of an alarm of which nothing is said.
-func newLife() life {
-	return life{
-		atMost: int64(DefaultShelve), under: -1, beyond: -1, group: -1, limits: alarmLimits{mode: -1, raised: -1},
-		shelveLeft: -1, againLeft: -1, leftAt: math.MinInt64,
+// untouched is the life of an alarm to which nothing happened yet.
+func untouched() life { return life{shelveLeft: -1, againLeft: -1, leftAt: math.MinInt64} }
+
+// look returns what happened to the alarm, to be read.
+func (b *about) look() life {
+	if b.life == nil {
+		return untouched()
 	}
+	return *b.life
+}
+
+// live returns it to be written, for something happens now.
+func (b *about) live() *life {
+	if b.life == nil {
+		l := untouched()
+		b.life = &l
+	}
+	return b.life
 }
 
 // over returns what lies over the alarm, the weightiest; Normal if nothing does.
 func (l *life) over() AlarmState {
 	switch {
+	case l == nil:
 	case l.out != 0:
 		return OutOfService
 	case l.by != 0:
 		return Suppressed
-	case l.shelved:
+	case l.shelver != nil:
 		return Shelved
 	}
 	return Normal
@@ -86,13 +89,13 @@ func (l *life) calls() bool { return l.over() == Normal }
 // and latches (LatchedUnacked), or neither (Normal).
 func (e *Engine) laid(i int, called bool, t tag.Stamp) {
 	a, b := &e.alarms[i], &e.about[i]
-	switch calls := b.calls(); {
+	switch calls := b.life.calls(); {
 	case called && !calls:
 		if a.raised() {
 			e.leaveGroup(i, t)
 		}
 		e.timers.stop(e.alarmTimer(i, againTimer))
-		b.silenced, b.turn = false, 0
+		b.life.silenced, b.life.turn = false, 0 // it has one, for something lies over it
 		a.state = a.state.beneath()
 	case !called && calls && a.raised():
 		e.call(i, t, "")
@@ -112,12 +115,12 @@ func (s AlarmState) beneath() AlarmState {
 
 // call makes a raise a new occurrence and says so.
 func (e *Engine) call(i int, t tag.Stamp, note string) {
-	a, b := &e.alarms[i], &e.about[i]
+	l := e.about[i].live()
 	e.timers.stop(e.alarmTimer(i, againTimer))
-	b.occurrence++
-	b.raised, b.atRaise, b.silenced, b.turn = t, a.value, false, 0
+	l.occurrence++
+	l.raised, l.atRaise, l.silenced, l.turn = t, e.alarms[i].value, false, 0
 	v := e.alarmEvent(i, AlarmRaised, t)
-	v.Note, v.Hidden = note, b.over()
+	v.Note, v.Hidden = note, l.over()
 	if v.Hidden == Normal {
 		v.First = e.joinGroup(i, t)
 	}
@@ -126,9 +129,9 @@ func (e *Engine) call(i int, t tag.Stamp, note string) {
 
 // shelve hides the alarm for d.
 func (e *Engine) shelve(i int, c *Command, t tag.Stamp) {
-	b := &e.about[i]
-	called := b.calls()
-	b.shelved, b.shelver = true, c.person()
+	l := e.about[i].live()
+	called := l.calls()
+	l.shelver = &person{c.Who, c.Note}
 	e.timers.set(e.alarmTimer(i, shelveTimer), t.Mono+int64(c.For))
 	v := c.on(e.alarmEvent(i, AlarmShelved, t))
 	v.For = c.For
@@ -138,12 +141,12 @@ func (e *Engine) shelve(i int, c *Command, t tag.Stamp) {
 
 // unshelve ends a shelving: c is who does, nil if its time is over.
 func (e *Engine) unshelve(i int, c *Command, t tag.Stamp) {
-	b := &e.about[i]
-	if !b.shelved {
+	l := e.about[i].live()
+	if l.shelver == nil {
 		return
 	}
-	called := b.calls()
-	b.shelved, b.shelver = false, person{}
+	called := l.calls()
+	l.shelver = nil
 	e.timers.stop(e.alarmTimer(i, shelveTimer))
 	v := e.alarmEvent(i, AlarmUnshelved, t)
 	if c != nil {
@@ -156,8 +159,12 @@ func (e *Engine) unshelve(i int, c *Command, t tag.Stamp) {
 // suppress says what suppresses the alarm by design from here on; 0: nothing.
 func (e *Engine) suppress(i int, by uint8, t tag.Stamp) {
 	b := &e.about[i]
-	called, was := b.calls(), b.by
-	b.by = by
+	if b.life == nil && by == 0 {
+		return
+	}
+	l := b.live()
+	called, was := l.calls(), l.by
+	l.by = by
 	if (was != 0) == (by != 0) {
 		e.durable = e.durable || was != by
 		return
@@ -167,8 +174,8 @@ func (e *Engine) suppress(i int, by uint8, t tag.Stamp) {
 		k = AlarmUnsuppressed
 	}
 	v := e.alarmEvent(i, k, t)
-	if by&byUnder != 0 {
-		v.Note = e.about[b.under].name
+	if k := b.standsIn(by); k >= 0 {
+		v.Note = e.rule(int(k)).Name
 	}
 	e.emit(v)
 	e.laid(i, called, t)
@@ -176,8 +183,7 @@ func (e *Engine) suppress(i int, by uint8, t tag.Stamp) {
 
 // takeOut takes an alarm out of service with its device, or returns it.
 func (e *Engine) takeOut(i int, on bool, c *Command, t tag.Stamp) {
-	b := &e.about[i]
-	out := b.out &^ outOfDevice
+	out := e.about[i].look().out &^ outOfDevice
 	if on {
 		out |= outOfDevice
 	}
@@ -186,18 +192,18 @@ func (e *Engine) takeOut(i int, on bool, c *Command, t tag.Stamp) {
 
 // declareOut says with what the alarm is out of service from here on; 0: it serves.
 func (e *Engine) declareOut(i int, out uint8, c *Command, t tag.Stamp) {
-	b := &e.about[i]
-	if out == b.out {
+	if out == e.about[i].look().out {
 		return
 	}
-	called, was := b.calls(), b.out
-	b.out, e.durable = out, true
+	l := e.about[i].live()
+	called, was := l.calls(), l.out
+	l.out, e.durable = out, true
 	switch {
 	case out == 0:
-		b.remover = person{}
+		l.remover = nil
 		e.emit(c.on(e.alarmEvent(i, AlarmRestored, t)))
 	case was == 0:
-		b.remover = c.person()
+		l.remover = &person{c.Who, c.Note}
 		e.emit(c.on(e.alarmEvent(i, AlarmRemoved, t)))
 	}
 	e.laid(i, called, t)
@@ -205,22 +211,22 @@ func (e *Engine) declareOut(i int, out uint8, c *Command, t tag.Stamp) {
 
 // again calls people to an alarm that was acknowledged and still stands.
 func (e *Engine) again(i int, t tag.Stamp) {
-	a, b := &e.alarms[i], &e.about[i]
+	a := &e.alarms[i]
 	if a.state != Acked {
 		return
 	}
-	a.state, b.silenced = Unacked, false
+	a.state, e.about[i].live().silenced = Unacked, false
 	e.emit(e.alarmEvent(i, AlarmRealarmed, t))
 }
 
 // sounds says whether an alarm makes a sound: it is unacknowledged and not
 // silenced, and no alarm of a further limit is raised that people are called to.
 func (e *Engine) sounds(i int) bool {
-	if !e.unacked(i) || e.about[i].silenced {
+	if !e.unacked(i) || e.about[i].look().silenced {
 		return false
 	}
 	for k := e.about[i].beyond; k >= 0; k = e.about[k].beyond {
-		if e.alarms[k].raised() && e.about[k].calls() {
+		if e.alarms[k].raised() && e.about[k].life.calls() {
 			return false
 		}
 	}
@@ -231,7 +237,7 @@ func (e *Engine) sounds(i int) bool {
 func (e *Engine) unacked(i int) bool {
 	switch e.alarms[i].state {
 	case Unacked, ReturnedUnacked, LatchedUnacked:
-		return e.about[i].calls()
+		return e.about[i].life.calls()
 	}
 	return false
 }
@@ -248,7 +254,7 @@ func (e *Engine) silence(c *Command, t tag.Stamp) (code string) {
 	}
 	for i := range e.alarms {
 		if e.unacked(i) {
-			e.about[i].silenced = true
+			e.about[i].live().silenced = true
 		}
 	}
 	e.durable = true
@@ -258,26 +264,29 @@ func (e *Engine) silence(c *Command, t tag.Stamp) (code string) {
 
 // startLife lets times that were restored go on.
 func (e *Engine) startLife(i int, now tag.Stamp) {
-	b := &e.about[i]
-	if b.shelveLeft >= 0 {
-		e.timers.set(e.alarmTimer(i, shelveTimer), now.Mono+b.shelveLeft)
+	l := e.about[i].life
+	if l == nil {
+		return
 	}
-	if b.againLeft >= 0 {
-		e.timers.set(e.alarmTimer(i, againTimer), now.Mono+b.againLeft)
+	if l.shelveLeft >= 0 {
+		e.timers.set(e.alarmTimer(i, shelveTimer), now.Mono+l.shelveLeft)
 	}
-	b.shelveLeft, b.againLeft = -1, -1
+	if l.againLeft >= 0 {
+		e.timers.set(e.alarmTimer(i, againTimer), now.Mono+l.againLeft)
+	}
+	l.shelveLeft, l.againLeft = -1, -1
 }
 
 // firstOfAlarms ends what ended before the first step, and judges the late ones.
 func (e *Engine) firstOfAlarms(t tag.Stamp) {
 	for i := range e.alarms {
 		for _, which := range [...]int{shelveTimer, againTimer} {
-			if slot := e.alarmTimer(i, which); e.timers.runs(slot) && e.timers.deadline[slot] <= t.Mono {
+			if slot := e.alarmTimer(i, which); e.timers.runs(slot) && e.timers.at(slot) <= t.Mono {
 				e.timers.stop(slot)
 				e.due(slot, t)
 			}
 		}
-		if e.alarms[i].late || e.about[i].by != 0 {
+		if e.alarms[i].late || e.about[i].look().by != 0 {
 			e.postpone(i)
 		}
 	}
@@ -287,7 +296,7 @@ func (e *Engine) firstOfAlarms(t tag.Stamp) {
 // shelveLeft returns how long the alarm is still shelved.
 func (e *Engine) shelveLeft(i int, now tag.Stamp) time.Duration {
 	if slot := e.alarmTimer(i, shelveTimer); e.timers.runs(slot) {
-		return time.Duration(max(e.timers.deadline[slot]-now.Mono, 0))
+		return time.Duration(max(e.timers.at(slot)-now.Mono, 0))
 	}
-	return time.Duration(max(e.about[i].shelveLeft, 0))
+	return time.Duration(max(e.about[i].look().shelveLeft, 0))
 }

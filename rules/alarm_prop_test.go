@@ -23,6 +23,7 @@ func drawAlarms(t *rapid.T, plain bool) Set {
 	}
 	chance := func(n int) bool { return rapid.IntRange(1, n).Draw(t, "chance") == 1 }
 	set := Set{Tags: tagsOf("a", "b", "c", "d"), Settle: s * time.Duration(rapid.IntRange(1, 8).Draw(t, "settle"))}
+	set.Tags[1].OverRange, set.Tags[2].OverRange = true, true
 	n := rapid.IntRange(1, 5).Draw(t, "alarms")
 	for i := range n {
 		a := Alarm{
@@ -34,6 +35,9 @@ func drawAlarms(t *rapid.T, plain bool) Set {
 			a.Latch = true
 		case 1:
 			a.AutoAck = true
+		}
+		if a.LatchOver = a.Cond.Op <= GT && a.Cond.Tag <= 2 && !a.AutoAck && !a.NotWatched && chance(2); a.NotWatched && chance(2) {
+			a.Except = InTest
 		}
 		if chance(2) {
 			a.Group = "g"
@@ -54,8 +58,22 @@ func drawAlarms(t *rapid.T, plain bool) Set {
 		}
 		set.Alarms = append(set.Alarms, a)
 	}
+	for _, x := range []struct {
+		name string
+		only DetectorState
+	}{{"ready", WarmingUp}, {"test", InTest}} {
+		if plain || chance(2) {
+			continue // a gap is not in test: what ran on was told so by its readings
+		}
+		w := Alarm{Name: x.name, Cond: Condition{Tag: 1}, NotWatched: true, Only: x.only, Priority: High, OnDelay: 5 * s}
+		set.Alarms = append(set.Alarms, w)
+	}
 	return set
 }
+
+var propQualities = append([]tag.Quality{
+	tag.MakeQuality(tag.Uncertain, tag.Initial, 0), tag.MakeQuality(tag.Bad, tag.FunctionCheck, 0), tag.GoodQuality | tag.LimitHigh, tag.BadRange | tag.LimitHigh,
+}, modelQualities...)
 
 // A course is what happens to a set: readings, then a command, each at its time.
 type course []struct {
@@ -74,7 +92,7 @@ func drawCourse(t *rapid.T, set Set) course {
 		for id := tag.ID(1); id <= propTags; id++ {
 			if rapid.Bool().Draw(t, "put") {
 				v := tag.IntValue(int64(rapid.IntRange(0, 5).Draw(t, "v")))
-				x.put = append(x.put, tag.Reading{Tag: id, Quality: rapid.SampledFrom(modelQualities).Draw(t, "q"), Value: v})
+				x.put = append(x.put, tag.Reading{Tag: id, Quality: rapid.SampledFrom(propQualities).Draw(t, "q"), Value: v})
 			}
 		}
 		if rapid.Bool().Draw(t, "command") {
@@ -251,8 +269,11 @@ type told struct {
 	stood               bool       // and latches
 	shelved, by, out    bool
 	standing, uncovered bool
+	above               bool // it was raised above the range
 	occ                 uint64
 }
+
+func (m *told) latches() bool { return m.Latch || m.above }
 
 func (m *told) over() AlarmState {
 	switch {
@@ -279,7 +300,7 @@ func (m *told) tell(v *Event) string {
 			m.stood = m.own != Normal && m.own != ReturnedUnacked
 		case was != Normal && now == Normal:
 			m.own, m.uncovered = Normal, m.standing
-			if m.Latch && m.stood {
+			if m.latches() && m.stood {
 				m.own = LatchedUnacked
 			}
 		}
@@ -292,6 +313,9 @@ func (m *told) tell(v *Event) string {
 		}
 		m.own = state
 		return ""
+	}
+	if v.Kind == AlarmReturned && v.Note == OverRangeNote {
+		m.above = true
 	}
 	if m.uncovered && v.Kind != AlarmRaised {
 		return "it stands, and was not raised when the last that lay over it was gone"
@@ -315,7 +339,7 @@ func (m *told) tell(v *Event) string {
 		m.standing = false
 		switch {
 		case was != Normal:
-		case m.Latch:
+		case m.latches():
 			return to(m, map[AlarmState]AlarmState{Unacked: LatchedUnacked, Acked: LatchedAcked})
 		case m.AutoAck:
 			return to(m, map[AlarmState]AlarmState{Unacked: Normal, Acked: Normal})
@@ -325,6 +349,7 @@ func (m *told) tell(v *Event) string {
 	case AlarmAcked:
 		return to(m, map[AlarmState]AlarmState{Unacked: Acked, ReturnedUnacked: Normal, LatchedUnacked: LatchedAcked})
 	case AlarmReset:
+		m.above = false
 		return to(m, map[AlarmState]AlarmState{LatchedAcked: Normal})
 	case AlarmRealarmed:
 		if m.Realarm == 0 {

@@ -101,6 +101,7 @@ func (r *rig) life(name string) string {
 			{a.Left != 0, "left:" + a.Left.String()},
 			{a.Who != "", a.Who + ":" + a.Note},
 			{a.Under != "", "under:" + a.Under},
+			{a.InTest, "in-test"},
 			{a.Mode != "", fmt.Sprintf("%s:%g", a.Mode, a.Limit)},
 		} {
 			if x.is {

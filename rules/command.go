@@ -38,7 +38,7 @@ func (e *Engine) do(c Command, now tag.Stamp) error {
 	if len(c.Note) > MaxNote {
 		return refused("note-too-long")
 	}
-	f, known := e.names[c.Rule]
+	f, known := e.named(c.Rule)
 	i := f.index()
 	code, args, mine := e.doPoint(&c, now)
 	switch {

@@ -13,25 +13,25 @@ const MaxNote = 500
 // occurrence that the person was shown; of an alarm that was never raised it is
 // 0, and then only Shelve speaks of something.
 func (e *Engine) doAlarm(i int, c *Command, now tag.Stamp) (code string, args map[string]any) {
-	b := &e.about[i]
+	l := e.about[i].look()
 	switch c.Verb {
 	case Ack, Reset, Shelve:
 		switch {
-		case c.Occurrence != b.occurrence || c.Occurrence == 0 && c.Verb != Shelve:
+		case c.Occurrence != l.occurrence || c.Occurrence == 0 && c.Verb != Shelve:
 			return "wrong-occurrence", nil
 		case c.Verb == Shelve:
 			if code = e.mayShelve(i, c, now); code == "shelve-too-long" {
-				args = map[string]any{"most": short(b.atMost)}
+				args = map[string]any{"most": short(e.shelveAtMost(i))}
 			}
 			return code, args
-		case !b.calls():
+		case !l.calls():
 			return "hidden", nil
 		case c.Verb == Ack:
 			return e.ack(i, c, now), nil
 		}
 		return e.unlatch(i, c, now), nil
 	case Unshelve:
-		if !b.shelved {
+		if l.shelver == nil {
 			return "not-shelved", nil
 		}
 		e.unshelve(i, c, now)
@@ -44,22 +44,30 @@ func (e *Engine) doAlarm(i int, c *Command, now tag.Stamp) (code string, args ma
 }
 
 func (e *Engine) mayShelve(i int, c *Command, now tag.Stamp) (code string) {
-	switch b := &e.about[i]; {
-	case b.noShelve:
+	switch l := e.about[i].look(); {
+	case e.rule(i).NoShelve:
 		return "no-shelve"
-	case b.shelved:
+	case l.shelver != nil:
 		return "already-shelved"
-	case !b.calls():
+	case !l.calls():
 		return "hidden"
 	case !c.noted():
 		return "needs-reason"
 	case c.For <= 0:
 		return "needs-time"
-	case int64(c.For) > b.atMost:
+	case int64(c.For) > e.shelveAtMost(i):
 		return "shelve-too-long"
 	}
 	e.shelve(i, c, now)
 	return ""
+}
+
+// shelveAtMost is the longest time for which an alarm may be shelved.
+func (e *Engine) shelveAtMost(i int) int64 {
+	if most := e.rule(i).ShelveAtMost; most != 0 {
+		return int64(most)
+	}
+	return int64(DefaultShelve)
 }
 
 // mayRemove takes an alarm out of service, or returns it: also one that is out
@@ -67,23 +75,23 @@ func (e *Engine) mayShelve(i int, c *Command, now tag.Stamp) (code string) {
 // an interlock tripped, or a rule was isolated, hangs on no instrument that could
 // be under repair: it always calls.
 func (e *Engine) mayRemove(i int, c *Command, now tag.Stamp) (code string) {
-	b := &e.about[i]
+	out := e.about[i].look().out
 	switch {
 	case !c.Proved:
 		return "needs-proved"
 	case !c.noted():
 		return "needs-reason"
-	case c.Verb == Restore && b.out == 0:
+	case c.Verb == Restore && out == 0:
 		return "not-removed"
 	case c.Verb == Restore:
 		e.declareOut(i, 0, c, now)
 		return ""
-	case b.noShelve && e.alarms[i].driven:
+	case e.rule(i).NoShelve && e.alarms[i].driven:
 		return "not-permitted"
-	case b.out&outOfItself != 0:
+	case out&outOfItself != 0:
 		return "already-removed"
 	}
-	e.declareOut(i, b.out|outOfItself, c, now)
+	e.declareOut(i, out|outOfItself, c, now)
 	return ""
 }
 
@@ -91,13 +99,13 @@ func (e *Engine) mayRemove(i int, c *Command, now tag.Stamp) (code string) {
 func (c *Command) noted() bool { return strings.TrimSpace(c.Note) != "" }
 
 func (e *Engine) ack(i int, c *Command, now tag.Stamp) (code string) {
-	a, b := &e.alarms[i], &e.about[i]
+	a := &e.alarms[i]
 	limit := e.shownLimit(i) // of what is acknowledged
 	switch a.state {
 	case Unacked:
 		a.state = Acked
-		if b.realarm > 0 {
-			e.timers.set(e.alarmTimer(i, againTimer), now.Mono+b.realarm)
+		if again := int64(e.rule(i).Realarm); again > 0 {
+			e.timers.set(e.alarmTimer(i, againTimer), now.Mono+again)
 		}
 	case ReturnedUnacked:
 		a.state = Normal
@@ -123,6 +131,7 @@ func (e *Engine) unlatch(i int, c *Command, now tag.Stamp) (code string) {
 	case LatchedAcked:
 		v := c.on(e.alarmEvent(i, AlarmReset, now))
 		a.state = Normal
+		a.above &^= raisedAbove
 		e.emit(v)
 		return ""
 	}

@@ -20,7 +20,7 @@ func (e *Engine) standing(i int) string {
 
 // unmet names what keeps a tripped interlock from being reset, besides its
 // votes and ResetFor: the channels whose reset condition does not hold, the
-// tag of ResetWhen, and in a start what was not read yet.
+// tag of ResetWhen, permissives, and in a start what was not read yet.
 func (e *Engine) unmet(i int) (names []string) {
 	l := &e.interlocks[i]
 	for k := range l.n {
@@ -31,6 +31,11 @@ func (e *Engine) unmet(i int) (names []string) {
 	add := func(g int) { names = append(names, string(e.set.Tags[e.guards[g].tag].Name)) }
 	if e.of(l.resetWhen, yes) != yes {
 		add(l.resetWhen)
+	}
+	for _, p := range e.unpermitted(l) {
+		if !slices.Contains(names, p.Name) {
+			names = append(names, p.Name)
+		}
 	}
 	if l.settling && l.arm >= 0 && !e.guards[l.arm].read {
 		add(l.arm)
@@ -58,7 +63,7 @@ func (e *Engine) resetTrip(i int, c Command, now tag.Stamp) (code string, args m
 		return "", nil
 	}
 	if slot := e.lockTimer(i, resetTimer); e.timers.runs(slot) {
-		return "reset-not-yet", map[string]any{"left": short(e.timers.deadline[slot] - now.Mono)}
+		return "reset-not-yet", map[string]any{"left": short(e.timers.at(slot) - now.Mono)}
 	}
 	return "reset-not-met", map[string]any{"conditions": strings.Join(e.unmet(i), ", ")}
 }

@@ -18,7 +18,8 @@ import (
 // It is evaluated in the step in which an input of it changed, once, after all
 // that it looks at and before the rules that look at it; where it looks back,
 // also at the instants that its program names. What it says is handed out as
-// Outcome.Computed.
+// Outcome.Computed. Where one counts what a shift brings a snapshot is asked for
+// each KeepEvery: a sudden stop loses no more of it.
 type Computed struct {
 	Tag     tag.ID
 	Program *expr.Program
@@ -46,6 +47,8 @@ type computer struct {
 	dirty []uint64 // bits of all
 	from  int      // no bit below it is set
 	made  []tag.Reading
+
+	shifts bool // one of them counts what a shift brings: it is in a snapshot now and then
 }
 
 // takes reports whether readings of a tag come from here and not from the caller.
@@ -95,7 +98,7 @@ func (e *Engine) evaluate(i int, t tag.Stamp) {
 	p := &c.all[i]
 	r := tag.Reading{Tag: p.tag, Quality: tag.BadConfig, Received: t}
 	if !p.broken {
-		r.Value, r.Quality = p.program.Eval(p.state, c.image, t.Mono)
+		r.Value, r.Quality = p.program.Eval(p.state, c.image, t)
 	}
 	if p.state != nil {
 		slot := e.slots.of(refComputed, i, lookTimer)
@@ -201,6 +204,7 @@ func (c *computer) add(p Computed) {
 	k := computed{tag: p.Tag, program: p.Program}
 	if p.Program.Timed() {
 		k.state = p.Program.NewState()
+		c.shifts = c.shifts || p.Program.Shifts() > 0
 	}
 	for _, id := range p.Program.Inputs() {
 		c.feeds[id] = append(c.feeds[id], int32(len(c.all)))

@@ -48,6 +48,32 @@ func usable(r *tag.Reading) bool {
 	return r.Quality.Usable() && r.Value.Kind() != tag.None
 }
 
+// measures is op.holds of a reading, by what its quality says of the number:
+// above the range of a detector every >= and > holds, and no <= and <.
+func (op Op) measures(q tag.Quality, v tag.Value, limit float64, detector bool) bool {
+	if detector && op <= LT && q.OverRange() {
+		return op <= GT
+	}
+	return op.holds(v.Float(), limit)
+}
+
+// judges reports whether a condition with op can be judged by a reading: there
+// is a usable value, or it is enough to know that it is above the range.
+func (op Op) judges(q tag.Quality, v tag.Value, detector bool) bool {
+	return q.Usable() && v.Kind() != tag.None || detector && op <= GT && q.OverRange()
+}
+
+// stateOf returns the state of a detector that a quality tells of, 0 for another.
+func stateOf(q tag.Quality) DetectorState {
+	switch q.Reason() {
+	case tag.Initial:
+		return WarmingUp
+	case tag.FunctionCheck:
+		return InTest
+	}
+	return 0
+}
+
 // unread reports whether nothing was ever read; any reading, also a bad one, ends that.
 func unread(q tag.Quality) bool { return q&^0xff == tag.BadNeverRead }
 

@@ -8,6 +8,10 @@
 // allocates nothing, and it evaluates only the rules whose inputs or timers
 // moved.
 //
+// What a detector says of itself is part of judging (alarm_detector.go): one that
+// warms up has no value, not in a vote either; above its range (Tag.OverRange)
+// every >= and > holds, whatever the number; in test its alarms are suppressed.
+//
 // The parts, one owner each: alarm*.go an alarm's life, interlock.go and
 // lock_*.go a vote with its arming, bypass and reset, output.go what is demanded,
 // points*.go what persons do to devices and their tags, record.go the readings
@@ -21,7 +25,7 @@
 // story's runner). The Image belongs to the same goroutine. Nothing here is
 // durable; Snapshot and Restore give the owner what must survive a restart
 // (agent/latch keeps it): states by rule *name*, occurrences, and remaining
-// durations, never instants.
+// durations, never instants, but for the shift that a computed tag counts.
 //
 // Imports: drivers/tag, rules/expr.
 package rules

@@ -8,23 +8,26 @@ import (
 
 // Engine judges one Set. It belongs to one goroutine; New makes it.
 type Engine struct {
-	set        Set
-	alarms     []alarm // the set's, then the automatic ones
-	about      []about // of each alarm, what judging does not need
-	channels   []channel
-	guards     []guard // of the interlocks
-	interlocks []interlock
-	demands    []demand
-	outputs    []output
-	groups     []group
-	whens      []when // of modes and of what suppresses
-	late       timers // of alarms: to judge at the end of the instant, in the order of their depth
-	fault      int    // the alarm "rules.broken"
+	set         Set     // read on, and not copied
+	alarms      []alarm // the set's, then the automatic ones
+	about       []about // of each alarm, what judging does not need
+	own         []automatic
+	below       map[int32][]int32 // alarm → those that are judged anew when it is raised or returns
+	channels    []channel
+	guards      []guard // of the interlocks
+	permissives []permissive
+	interlocks  []interlock
+	demands     []demand
+	outputs     []output
+	groups      []group
+	whens       []when // of modes and of what suppresses
+	late        timers // of alarms: to judge at the end of the instant, in the order of their depth
+	fault       int    // the alarm "rules.broken"
 
 	// tag → what judges it, as index[id] .. index[id+1] in refs
 	index []uint32
 	refs  []ref
-	names map[string]ref // of commands and views; never looked at in Step
+	names []ref // alarms and interlocks in the order of their names: of commands, views and events
 
 	timers timers
 	slots  slots
@@ -165,7 +168,7 @@ func (e *Engine) due(slot int, t tag.Stamp) {
 			e.alarmDue(i, t)
 		case shelveTimer, againTimer:
 			if e.alarms[i].late { // behind a delay that ends now, as of any other alarm
-				e.about[i].ends |= 1 << which
+				e.about[i].live().ends |= 1 << which
 				e.postpone(i)
 			} else {
 				e.ended(i, which, t)
@@ -256,7 +259,7 @@ func (e *Engine) start(now tag.Stamp) {
 	e.startRecords(anchor)
 	for i := range e.alarms {
 		if e.alarms[i].state != Normal {
-			anchor(&e.about[i].raised)
+			anchor(&e.about[i].live().raised)
 		}
 		e.startLife(i, now)
 	}
@@ -388,7 +391,7 @@ func (e *Engine) broke(cause any, t tag.Stamp) {
 	name, lock := "", -1
 	switch i := e.cur.index(); e.cur.kind() {
 	case refAlarm:
-		name = e.about[i].name
+		name = e.rule(i).Name
 		a := &e.alarms[i]
 		if a.broken {
 			a.dead = true
@@ -396,7 +399,7 @@ func (e *Engine) broke(cause any, t tag.Stamp) {
 		}
 		a.broken = true
 	case refWhen:
-		name = e.about[e.whens[i].alarm].name
+		name = e.rule(int(e.whens[i].alarm)).Name
 		e.whens[i].broken = true
 		e.settleWhen(i, false)
 	case refProof:

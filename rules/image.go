@@ -19,9 +19,10 @@ type Image struct {
 	ttl      []int64
 	marked   []bool // in changed
 	changed  []tag.ID
-	taken    bool    // changed was handed out
-	expiry   timers  // by tag; a key may be earlier than the reading's true expiry, never later
-	place    []int32 // by tag: index+1 in laid; 0: nothing lies over it
+	taken    bool     // changed was handed out
+	aged     []tag.ID // by the last Age
+	expiry   timers   // by tag; a key may be earlier than the reading's true expiry, never later
+	place    []int32  // by tag: index+1 in laid; 0: nothing lies over it
 	laid     []laid
 }
 
@@ -41,7 +42,8 @@ func NewImage(set Set) *Image {
 		ttl:      make([]int64, n),
 		marked:   make([]bool, n),
 		changed:  make([]tag.ID, 0, n),
-		expiry:   newTimers(n),
+		aged:     make([]tag.ID, 0, n),
+		expiry:   newTimers(n, n),
 		place:    make([]int32, n),
 	}
 	for i := range set.Tags {
@@ -66,7 +68,7 @@ func (m *Image) Put(r tag.Reading) (changed bool) {
 	changed = m.show(r)
 	if m.ttl[r.Tag] > 0 {
 		slot, at := int(r.Tag), at+m.ttl[r.Tag]
-		if !m.expiry.runs(slot) || at < m.expiry.deadline[slot] {
+		if !m.expiry.runs(slot) || at < m.expiry.at(slot) {
 			m.expiry.set(slot, at)
 		}
 	}
@@ -96,6 +98,7 @@ func (m *Image) show(r tag.Reading) (changed bool) {
 // will be none: look again then. Under an overlay the reading ages as well; a
 // forced value does not.
 func (m *Image) Age(now tag.Stamp) (next int64) {
+	m.aged = m.aged[:0]
 	for {
 		slot, at := m.expiry.first()
 		if slot < 0 {
@@ -123,8 +126,13 @@ func (m *Image) Age(now tag.Stamp) (next int64) {
 			r = m.laid[k-1].take(r)
 		}
 		m.show(r)
+		m.aged = append(m.aged, r.Tag)
 	}
 }
+
+// Aged returns the tags that the last Age made stale. The slice lives until the
+// next Age.
+func (m *Image) Aged() []tag.ID { return m.aged }
 
 // Readings returns the image itself, indexed by tag.ID. It is the caller's to read only.
 func (m *Image) Readings() []tag.Reading { return m.readings }

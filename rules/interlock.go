@@ -24,6 +24,7 @@ type channel struct {
 	against   bool // there was one, and it did not allow a reset
 	broken    bool
 	manual    bool // it cannot be bypassed
+	detector  bool // Tag.OverRange
 	process   bool // votes by its value
 	since     tag.Stamp
 	bad       bool
@@ -58,6 +59,10 @@ type interlock struct {
 	due       int
 	resetWhen int
 	notArmed  int // index of the alarm "<name>.not-armed"; -1 none
+
+	permit, permits int // in Engine.permissives
+	discrepancy     int // index of the alarm "<name>.discrepancy"; -1 none
+	spread          float64
 
 	state      InterlockState
 	settling   bool // not every input was read yet, and Settle is not over
@@ -97,13 +102,13 @@ func (e *Engine) judgeChannel(i int, r *tag.Reading, t tag.Stamp) {
 			c.testSince = t
 		}
 		c.testing = test && !l.testVotes
-		c.usable = !c.testing && usable(r)
+		c.usable = !c.testing && c.op.judges(r.Quality, r.Value, c.detector)
 		if l.testVotes && r.Quality.Reason() == tag.FunctionCheck {
 			c.usable = r.Quality&tag.Forced == 0 && r.Value.Kind() != tag.None
 		}
 		if c.usable {
-			v := r.Value.Float()
-			c.over, c.clear = c.op.holds(v, c.limit), c.back.holds(v, c.backLimit)
+			c.over = c.op.measures(r.Quality, r.Value, c.limit, c.detector)
+			c.clear = c.back.measures(r.Quality, r.Value, c.backLimit, c.detector)
 			c.against = !c.clear
 		}
 	}
@@ -151,6 +156,8 @@ func (e *Engine) judgeVotes(i int, t tag.Stamp) {
 	if !l.settling {
 		e.degrade(i, cs, t)
 		e.watchArming(l, t)
+		e.watchPermissives(l, t)
+		e.watchDiscrepancy(l, cs, t)
 	}
 
 	// Of the channels that are in the vote, min(M, rest) trip.

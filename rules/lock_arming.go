@@ -12,14 +12,16 @@ type guard struct {
 	is     truth
 	read   bool // anything was read
 	broken bool // it panicked: not known from here on
+
+	detector bool // Tag.OverRange
 }
 
 // judgeGuard takes a reading of such a condition's tag.
 func (e *Engine) judgeGuard(i int, r *tag.Reading) {
 	w := &e.guards[i]
 	is, read := unknown, w.read || !unread(r.Quality)
-	if usable(r) && !w.broken {
-		is = truthOf(w.op.holds(r.Value.Float(), w.limit))
+	if w.op.judges(r.Quality, r.Value, w.detector) && !w.broken {
+		is = truthOf(w.op.measures(r.Quality, r.Value, w.limit, w.detector))
 	}
 	if is != w.is || read != w.read {
 		w.is, w.read = is, read

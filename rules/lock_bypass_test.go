@@ -344,12 +344,15 @@ func TestLocksAllocateNothing(t *testing.T) {
 	set := armSet(func(l *Interlock) {
 		l.ArmDue, l.ArmWithin, l.ResetWhen = Condition{6, GE, 1}, time.Hour, Condition{4, GE, 1}
 		l.Bypass = Permit{AtMost: time.Hour}
+		l.Permissives = []Permissive{{Name: "f", Cond: Condition{6, GE, 20}, Priority: Low, After: time.Hour}}
+		l.M, l.Channels = 1, append(l.Channels, Channel{Name: "b", Cond: Condition{2, GE, 1000}})
+		l.Discrepancy = Discrepancy{Priority: Low, Spread: 20, After: time.Hour}
 		l.Demands[0].RunOn = time.Hour
 		l.ManualReset = true
 	})
 	set.Outputs[0].Proved, set.Outputs[0].Proof, set.Outputs[0].Within, set.Outputs[0].Escalate = true, Condition{4, EQ, 1}, time.Hour, []string{"horn"}
 	r := play(t, set, `
-		0s a=100 p=1 d=1 f=0 => armed L; tripped L#1 first=a votes=a; demand fan by L
+		0s a=100 b=1 p=1 d=30 f=0 => armed L; tripped L#1 first=a votes=a; demand fan by L
 		1s a=1 f=1 => proved fan 1s
 		2s reset:L => reset L#1
 		3s f=0 bypass:L:a:1h => bypassed L a 1h0m0s by li; degraded L a!bypassed`)

@@ -9,12 +9,12 @@ func (e *Engine) cleared(l *interlock, k int) bool {
 }
 
 // release sees whether a tripped interlock may be reset: every channel that is
-// in the vote satisfies its reset condition, ResetWhen holds, and they have for
-// ResetFor. Of a single channel that is bypassed there is nothing to wait for.
+// in the vote satisfies its reset condition, ResetWhen and the permissives hold,
+// and they have for ResetFor. Of a single channel that is bypassed there is nothing to wait for.
 func (e *Engine) release(i int, cs []channel, usable int, t tag.Stamp) {
 	l := &e.interlocks[i]
 	by := l.bypassed()
-	hold := !l.standing && (usable > 0 || by >= 0 && l.n == 1) && e.of(l.resetWhen, yes) == yes
+	hold := !l.standing && (usable > 0 || by >= 0 && l.n == 1) && e.of(l.resetWhen, yes) == yes && e.permitted(l)
 	for k := range cs {
 		hold = hold && e.cleared(l, k)
 	}

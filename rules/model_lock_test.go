@@ -146,6 +146,7 @@ func (m *model) lock(l *modelLock, settled bool, t int) {
 			}
 			m.alarm(a, c, false, t)
 		}
+		m.agree(l, t)
 	}
 	allBad := live == 0 && bad > 0
 	for k := range l.ch {
@@ -178,6 +179,9 @@ func (m *model) lock(l *modelLock, settled bool, t int) {
 		}
 	}
 	hold := l.state == Tripped && !l.standing && (live > 0 || by >= 0 && len(l.ch) == 1) && m.truth(l.ResetWhen, yes) == yes
+	for _, p := range l.Permissives {
+		hold = hold && m.truth(p.Cond, yes) == yes
+	}
 	for k := range l.ch {
 		c := &l.ch[k]
 		hold = hold && (c.usable && c.clear || c.bad.is && l.Bad == LeftOut || l.seat == k || by == k)
@@ -431,6 +435,7 @@ func drawLock(t *rapid.T, l *Interlock, cond func(int) Condition, delay *rapid.G
 			l.ArmWithin = s * time.Duration(rapid.IntRange(1, 4).Draw(t, "within"))
 		}
 	}
+	drawAgree(t, l, cond, delay)
 	if rapid.IntRange(0, 2).Draw(t, "permit") == 0 {
 		return
 	}

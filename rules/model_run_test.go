@@ -78,6 +78,13 @@ func newModel(set Set) *model {
 		if l.ArmDue.Tag != 0 {
 			auto(l.Name+".not-armed", l.ArmWithin)
 		}
+		if l.Discrepancy.Priority > 0 {
+			auto(l.Name+".discrepancy", l.Discrepancy.After)
+			m.auto[l.Name+".discrepancy"].OffDelay = l.Discrepancy.After
+		}
+		for _, p := range l.Permissives {
+			auto(l.Name+"."+p.Name+".not-permitted", p.After)
+		}
 		if l.Bypass.AlarmOnly {
 			auto(l.Name+".bypass-overdue", 0)
 		}
@@ -156,10 +163,9 @@ func TestAgainstModel(t *testing.T) {
 
 			if rapid.Bool().Draw(t, "command") {
 				names := make([]string, 0, len(e.names))
-				for name := range e.names {
-					names = append(names, name)
+				for _, f := range e.names {
+					names = append(names, e.name(f))
 				}
-				slices.Sort(names)
 				c := Command{Verb: Ack + Verb(rapid.IntRange(0, 1).Draw(t, "verb")), Rule: rapid.SampledFrom(names).Draw(t, "rule")}
 				if a, ok := e.Alarm(c.Rule); ok {
 					c.Occurrence = a.Occurrence

@@ -232,7 +232,8 @@ func (m *model) states() (all []string) {
 
 // rig of the engine, in the model's words.
 func engineStates(e *Engine, set Set, now tag.Stamp) (all []string) {
-	for name := range e.names {
+	for _, f := range e.names {
+		name := e.name(f)
 		if a, ok := e.Alarm(name); ok && name != Fault {
 			all = append(all, fmt.Sprintf("%s %d#%d", name, a.State, a.Occurrence))
 		}

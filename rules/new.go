@@ -16,8 +16,8 @@ const (
 	maxRules = refMask               // of any kind, and of channels and demands
 )
 
-// defaultSettle is Set.Settle where none is given.
-const defaultSettle = 30 * time.Second
+// DefaultSettle is Set.Settle where none is given.
+const DefaultSettle = 30 * time.Second
 
 // Fault is the name of the alarm that says that a rule panicked and was isolated.
 const Fault = "rules.broken"
@@ -30,14 +30,18 @@ const (
 	trippedSuffix  = ".tripped"
 	notArmedSuffix = ".not-armed"
 	bypassSuffix   = ".bypass-overdue"
+
+	discrepancySuffix  = ".discrepancy"
+	notPermittedSuffix = ".not-permitted"
 )
 
 // New makes an engine for a set. The error joins everything that is wrong with it.
+// The set is not copied: nobody may change what it holds while the engine lives.
 func New(set Set) (*Engine, error) {
-	b := builder{e: &Engine{set: set, names: map[string]ref{}}, taken: map[string]string{}}
+	b := builder{e: &Engine{set: set, below: map[int32][]int32{}}, names: map[string]ref{}, taken: map[string]string{}}
 	e := b.e
 	if set.Settle == 0 {
-		e.set.Settle = defaultSettle
+		e.set.Settle = DefaultSettle
 	}
 	b.delay("set", "settle", set.Settle)
 	for i := range set.Outputs {
@@ -56,7 +60,8 @@ func New(set Set) (*Engine, error) {
 	b.points()
 	b.computed()
 	e.fault = b.automatic(Fault, "broken", Text{}, Critical, 0)
-	e.about[e.fault].agent, e.about[e.fault].noShelve = true, true
+	fault := e.rule(e.fault)
+	fault.Agent, fault.NoShelve = true, true
 	b.relate()
 	if n := max(len(e.alarms), len(e.channels), len(e.interlocks), len(e.guards), len(e.demands), len(e.outputs), len(e.whens), len(e.computer.all), len(e.points.all), len(e.points.forces)); n > maxRules {
 		b.wrong("set", "", "has %d rules of a kind, more than %d", n, maxRules)
@@ -71,7 +76,9 @@ func New(set Set) (*Engine, error) {
 type builder struct {
 	e     *Engine
 	errs  []error
+	names map[string]ref
 	taken map[string]string // name → what has it
+	tests map[tag.ID]int32  // tag → the alarm of the set that it is in test too long; made when asked for
 }
 
 func (b *builder) wrong(what, name, format string, args ...any) {
@@ -118,10 +125,11 @@ func (b *builder) condition(what string, c Condition, limited bool) {
 func (b *builder) link() {
 	e := b.e
 	by := make([][]ref, max(len(e.set.Tags), 1))
-	add := func(id tag.ID, r ref) { by[id] = append(by[id], r) }
+	all := 0
+	add := func(id tag.ID, r ref) { by[id], all = append(by[id], r), all+1 }
 	b.records(add)
 	for i := range e.set.Alarms {
-		add(e.alarms[i].tag, e.names[e.about[i].name])
+		add(e.alarms[i].tag, refAlarm|ref(i))
 	}
 	for i := range e.set.Outputs {
 		if e.set.Outputs[i].Proved {
@@ -137,14 +145,16 @@ func (b *builder) link() {
 	for i := range e.whens {
 		add(e.whens[i].tag, refWhen|ref(i))
 	}
+	e.index, e.refs = make([]uint32, 0, len(by)+1), make([]ref, 0, all)
 	for _, refs := range by {
 		e.index = append(e.index, uint32(len(e.refs)))
 		e.refs = append(e.refs, refs...)
 	}
 	e.index = append(e.index, uint32(len(e.refs)))
 
-	e.late = newTimers(len(e.alarms))
-	e.timers = newTimers(e.slots.layOut(e))
+	b.trim()
+	e.late = newTimers(len(e.alarms), 0)
+	e.timers = newTimers(e.slots.layOut(e), 0)
 	e.dirty = make([]int32, 0, len(e.interlocks))
 	e.moved = make([]int32, 0, len(e.outputs))
 	e.checks = make([]int32, 0, len(e.outputs))

@@ -5,16 +5,11 @@ import (
 	"strings"
 )
 
-// life reads what an alarm says of its life beside its condition.
-func (b *builder) life(what string, a *Alarm) life {
-	l := newLife()
-	l.sort, l.guide, l.autoAck, l.noShelve, l.realarm = a.Sort, a.Guide, a.AutoAck, a.NoShelve, int64(a.Realarm)
-	l.limits.base, l.limits.modes = a.Cond.Limit, a.Modes
+// limits reads what an alarm says of its life beside its condition. It returns
+// nil where it has neither modes nor a condition that suppresses it.
+func (b *builder) limits(what string, a *Alarm) *alarmLimits {
 	b.delay(what, "re-alarm time", a.Realarm)
 	b.delay(what, "shelving time", a.ShelveAtMost)
-	if a.ShelveAtMost != 0 {
-		l.atMost = int64(a.ShelveAtMost)
-	}
 	if a.AutoAck && a.Latch {
 		b.wrong(what, "", "latches, and a return to normal would acknowledge it")
 	}
@@ -24,12 +19,15 @@ func (b *builder) life(what string, a *Alarm) life {
 	if len(a.Group) > MaxName {
 		b.wrong(what, "", "the name of its group has more than %d bytes", MaxName)
 	}
-	l.limits.when = -1
+	if a.Suppress.Tag == 0 && len(a.Modes) == 0 {
+		return nil
+	}
+	l := &alarmLimits{base: a.Cond.Limit, modes: a.Modes, when: -1, mode: -1, raised: -1}
 	if a.Suppress.Tag != 0 {
 		b.condition(what+" suppress", a.Suppress, true)
-		l.limits.when = b.when(a.Suppress)
+		l.when = b.when(a.Suppress)
 	}
-	l.limits.first = int32(len(b.e.whens))
+	l.first = int32(len(b.e.whens))
 	seen := map[string]bool{}
 	for _, m := range a.Modes {
 		of := fmt.Sprintf("%s mode %q", what, m.Name)
@@ -61,9 +59,12 @@ func (b *builder) relate() {
 	groups := map[string]int32{}
 	for i := range b.e.set.Alarms {
 		a := &b.e.set.Alarms[i]
-		l := &e.about[i].life
+		l := &e.about[i]
 		l.under = b.alarmNamed(a.Name, "stands under", a.Under)
 		l.beyond = b.alarmNamed(a.Name, "has beyond it", a.Beyond)
+		if !a.NotWatched {
+			l.testing = b.testOf(a.Cond.Tag)
+		}
 		if a.Group == "" {
 			continue
 		}
@@ -75,23 +76,46 @@ func (b *builder) relate() {
 		}
 		l.group = k
 	}
-	depths := b.chain("stands under", func(l *life) int32 { return l.under })
-	b.chain("has beyond it", func(l *life) int32 { return l.beyond })
+	b.chain("stands under", func(l *about) int32 { return l.under })
+	b.chain("has beyond it", func(l *about) int32 { return l.beyond })
 	for i := range e.alarms {
-		l := &e.about[i].life
-		l.depth = depths[i]
+		l := &e.about[i]
+		b.depth(int32(i))
 		if l.under >= 0 {
-			up := &e.about[l.under].life
-			up.below = append(up.below, int32(i))
+			e.below[l.under] = append(e.below[l.under], int32(i))
+		}
+		if l.testing >= 0 {
+			e.below[l.testing] = append(e.below[l.testing], int32(i))
 		}
 	}
+}
+
+// depth puts an alarm behind those that may suppress it by being raised, or by
+// not being it.
+func (b *builder) depth(i int32) int32 {
+	const onWay = -1
+	if i < 0 {
+		return -1
+	}
+	l := &b.e.about[i]
+	switch l.depth {
+	case 0:
+		l.depth = onWay
+		l.depth = max(0, b.depth(l.under)+1, b.depth(l.testing)+1)
+	case onWay:
+		if len(b.errs) == 0 { // else it may be the circle that was said
+			b.wrong("alarm", b.e.rule(int(i)).Name, "stands under itself, by the alarm of a test")
+		}
+		return 0
+	}
+	return l.depth
 }
 
 func (b *builder) alarmNamed(of, how, name string) int32 {
 	if name == "" {
 		return -1
 	}
-	f, ok := b.e.names[name]
+	f, ok := b.names[name]
 	if !ok || f.kind() != refAlarm {
 		b.wrong("alarm", of, "%s %q, which is no alarm", how, name)
 		return -1
@@ -99,45 +123,35 @@ func (b *builder) alarmNamed(of, how, name string) int32 {
 	return int32(f.index())
 }
 
-// chain returns how many alarms come after each one on its way along next. A
-// way that comes back to where it was is wrong, and said once.
-func (b *builder) chain(how string, next func(*life) int32) []int64 {
-	const unknown, onWay = -1, -2
+// chain goes the way of each alarm along next. One that comes back to where it
+// was is wrong, and said once.
+func (b *builder) chain(how string, next func(*about) int32) {
+	const unseen, onWay, done = 0, 1, 2
 	e := b.e
-	n := make([]int64, len(e.alarms))
-	for i := range n {
-		n[i] = unknown
-	}
-	for i := range n {
+	state := make([]uint8, len(e.alarms))
+	for i := range state {
 		var way []int32
 		k := int32(i)
-		for ; k >= 0 && n[k] == unknown; k = next(&e.about[k].life) {
-			n[k] = onWay
+		for ; k >= 0 && state[k] == unseen; k = next(&e.about[k]) {
+			state[k] = onWay
 			way = append(way, k)
 		}
-		after := int64(-1)
-		switch {
-		case k < 0:
-		case n[k] >= 0:
-			after = n[k]
-		default:
-			after = 0
+		if k >= 0 && state[k] == onWay {
 			b.circle(how, way, k)
 		}
-		for j := len(way) - 1; j >= 0; j-- {
-			after++
-			n[way[j]] = after
+		for _, k := range way {
+			state[k] = done
 		}
 	}
-	return n
 }
 
 func (b *builder) circle(how string, way []int32, from int32) {
 	var names []string
 	for _, k := range way {
 		if len(names) > 0 || k == from {
-			names = append(names, b.e.about[k].name)
+			names = append(names, b.e.rule(int(k)).Name)
 		}
 	}
-	b.wrong("alarm", b.e.about[from].name, "%s itself: %s", how, strings.Join(append(names, b.e.about[from].name), " → "))
+	first := b.e.rule(int(from)).Name
+	b.wrong("alarm", first, "%s itself: %s", how, strings.Join(append(names, first), " → "))
 }

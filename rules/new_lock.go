@@ -30,22 +30,24 @@ func (b *builder) interlock(i int, l *Interlock) {
 		name: l.Name, text: l.Text, priority: l.Priority, first: len(e.channels), n: len(l.Channels), m: l.M,
 		onDelay: int64(l.OnDelay), bad: l.Bad, badAfter: int64(l.BadAfter), testVotes: l.InTestCounts, holdsAll: l.AllBadHolds,
 		manual: l.ManualReset, resetFor: int64(l.ResetFor), demand: len(e.demands), demands: len(l.Demands),
-		degraded: -1, overdue: -1, notArmed: -1, state: Starting, settling: true, seat: -1, credit: -1, holdCredit: -1,
+		degraded: -1, overdue: -1, notArmed: -1, discrepancy: -1, state: Starting, settling: true, seat: -1, credit: -1, holdCredit: -1,
 		bypass: bypass{channel: -1, alarm: -1, permitted: l.Bypass},
 	}
 	b.arming(what, &k, i, l)
 	b.permit(what, &k, l)
+	b.permissives(what, &k, i, l)
+	b.discrepancy(what, &k, l)
 	b.channels(what, i, l)
 	b.demands(what, i, l)
 	k.alarm = b.automatic(l.Name+trippedSuffix, "tripped", l.Text, l.Priority, 0)
-	b.e.about[k.alarm].noShelve = true
+	e.rule(k.alarm).NoShelve = true
 	if l.DegradedPriority != 0 {
 		k.degraded = b.automatic(l.Name+degradedSuffix, "degraded", l.Text, l.DegradedPriority, 0)
 	}
 	if l.DegradedAtMost > 0 {
 		k.overdue = b.automatic(l.Name+overdueSuffix, "degraded-overdue", l.Text, min(l.DegradedPriority+1, Critical), l.DegradedAtMost)
 	}
-	e.names[l.Name] = refInterlock | ref(i)
+	b.names[l.Name] = refInterlock | ref(i)
 	e.interlocks = append(e.interlocks, k)
 }
 
@@ -71,6 +73,7 @@ func (b *builder) channels(what string, i int, l *Interlock) {
 		}
 		b.e.channels = append(b.e.channels, channel{
 			lock: int32(i), name: ch.Name, manual: ch.Manual, tag: ch.Cond.Tag, op: ch.Cond.Op, limit: ch.Cond.Limit, back: back.Op, backLimit: back.Limit,
+			detector: b.detector(ch.Cond.Tag),
 		})
 	}
 }
@@ -81,7 +84,7 @@ func (b *builder) guard(what string, i int, c Condition) int {
 		return -1
 	}
 	b.condition(what, c, true)
-	b.e.guards = append(b.e.guards, guard{lock: int32(i), tag: c.Tag, op: c.Op, limit: c.Limit, is: unknown})
+	b.e.guards = append(b.e.guards, guard{lock: int32(i), tag: c.Tag, op: c.Op, limit: c.Limit, is: unknown, detector: b.detector(c.Tag)})
 	return len(b.e.guards) - 1
 }
 

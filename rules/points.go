@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -35,14 +36,18 @@ func (c *Command) by(now tag.Stamp) who { return who{c.person(), c.Proved, now} 
 
 func (w *who) mark() Mark { return Mark{w.who, w.note, w.at} }
 
-// force is a tag of a device, and whether it has a value by force.
+// force is a tag of a device, and the value that it has by force.
 type force struct {
 	tag    tag.ID
 	device int32
-	on     bool
-	value  tag.Value
-	by     who
-	ends   int64
+	given  *given // nil: it has its own
+}
+
+// given is a value by force.
+type given struct {
+	value tag.Value
+	by    who
+	ends  int64
 }
 
 // ended is a force of before the restart.
@@ -57,13 +62,12 @@ type points struct {
 	all      []point
 	devices  int // of them
 	names    map[string]int
-	forces   []force
-	forced   map[tag.Name]int // → forces
-	ofTag    []int32          // tag → index+1 in forces; 0: of no device
-	gone     []ended          // until the first step says so
-	overlays []Overlay        // of this outcome
-	laid     int              // of them, with the image already
-	nextEnd  int64            // Mono at which the next of forces and of tests of devices ends; 0 none
+	forces   []force   // of the tags of all devices, in their order
+	ofTag    []int32   // tag → index+1 in forces; 0: of no device
+	gone     []ended   // until the first step says so
+	overlays []Overlay // of this outcome
+	laid     int       // of them, with the image already
+	nextEnd  int64     // Mono at which the next of forces and of tests of devices ends; 0 none
 }
 
 func (e *Engine) pointTimer(i, which int) int { return e.slots.of(refPoint, i, which) }
@@ -81,7 +85,8 @@ func (e *Engine) doPoint(c *Command, now tag.Stamp) (code string, args map[strin
 		}
 	case BeginTest, EndTest:
 	case Force, EndForce:
-		i, known = p.forced[tag.Name(c.Rule)]
+		i = e.forceOf(tag.Name(c.Rule))
+		known = i >= 0
 		unknown = "unknown-tag"
 	default:
 		return "", nil, false
@@ -144,7 +149,7 @@ func (e *Engine) removeDevice(i int, c *Command, now tag.Stamp) (code string) {
 		return "already-removed"
 	}
 	for f := range e.points.forces {
-		if one := &e.points.forces[f]; one.on && int(one.device) == i {
+		if one := &e.points.forces[f]; one.given != nil && int(one.device) == i {
 			e.stopForce(f, c.on(Event{At: now}))
 		}
 	}
@@ -194,6 +199,12 @@ func (e *Engine) deviceOf(id tag.ID) int {
 	return -1
 }
 
+// forceOf finds the tag of a device by its name; -1: no device has it. Only a
+// person asks for one, now and then.
+func (e *Engine) forceOf(name tag.Name) int {
+	return slices.IndexFunc(e.points.forces, func(f force) bool { return e.set.Tags[f.tag].Name == name })
+}
+
 // force gives a tag a value. One that has one by force already gets the new
 // one: the old force ends and another begins.
 func (e *Engine) force(i int, c *Command, now tag.Stamp) (code string, args map[string]any) {
@@ -209,13 +220,13 @@ func (e *Engine) force(i int, c *Command, now tag.Stamp) (code string, args map[
 	case e.points.all[f.device].removed:
 		return "out-of-service", nil
 	}
-	if f.on {
+	if f.given != nil {
 		e.stopForce(i, c.on(Event{At: now}))
 	}
-	f.on, f.value, f.by, f.ends = true, c.Value, c.by(now), now.Mono+int64(c.For)
-	e.timers.set(e.forceTimer(i), f.ends)
+	f.given = &given{c.Value, c.by(now), now.Mono + int64(c.For)}
+	e.timers.set(e.forceTimer(i), f.given.ends)
 	e.durable = true
-	e.emit(c.on(Event{Kind: ForceBegan, At: now, Rule: c.Rule, Tag: f.tag, Value: f.value, For: c.For, Test: true}))
+	e.emit(c.on(Event{Kind: ForceBegan, At: now, Rule: c.Rule, Tag: f.tag, Value: c.Value, For: c.For, Test: true}))
 	e.overlay(f.tag)
 	e.ends()
 	return "", nil
@@ -224,7 +235,7 @@ func (e *Engine) force(i int, c *Command, now tag.Stamp) (code string, args map[
 // endForce lets a tag have its own value again. That needs no proof: it leads
 // back to what is.
 func (e *Engine) endForce(i int, c *Command, now tag.Stamp) (code string) {
-	if !e.points.forces[i].on {
+	if e.points.forces[i].given == nil {
 		return "not-forced"
 	}
 	e.stopForce(i, c.on(Event{At: now}))
@@ -234,8 +245,8 @@ func (e *Engine) endForce(i int, c *Command, now tag.Stamp) (code string) {
 // stopForce ends a force; v says when, and who did it.
 func (e *Engine) stopForce(i int, v Event) {
 	f := &e.points.forces[i]
-	v.Kind, v.Rule, v.Tag, v.Value, v.Test = ForceEnded, string(e.set.Tags[f.tag].Name), f.tag, f.value, true
-	f.on, f.value, f.by = false, tag.Value{}, who{}
+	v.Kind, v.Rule, v.Tag, v.Value, v.Test = ForceEnded, string(e.set.Tags[f.tag].Name), f.tag, f.given.value, true
+	f.given = nil
 	e.timers.stop(e.forceTimer(i))
 	e.durable = true
 	e.emit(v)
@@ -333,16 +344,20 @@ func (e *Engine) pointDue(i, which int, t tag.Stamp) {
 func (e *Engine) ends() {
 	p := &e.points
 	p.nextEnd = 0
-	earlier := func(on bool, at int64) {
-		if on && (p.nextEnd == 0 || at < p.nextEnd) {
+	earlier := func(at int64) {
+		if p.nextEnd == 0 || at < p.nextEnd {
 			p.nextEnd = at
 		}
 	}
 	for i := range p.forces {
-		earlier(p.forces[i].on, p.forces[i].ends)
+		if g := p.forces[i].given; g != nil {
+			earlier(g.ends)
+		}
 	}
 	for i := range p.all[:p.devices] {
-		earlier(p.all[i].tested, p.all[i].ends)
+		if p.all[i].tested {
+			earlier(p.all[i].ends)
+		}
 	}
 }
 
@@ -370,7 +385,11 @@ func (e *Engine) overlay(id tag.ID) {
 
 func (e *Engine) overlayOf(f *force) Overlay {
 	p := &e.points.all[f.device]
-	return Overlay{Tag: f.tag, Removed: p.removed, Test: p.tested, Forced: f.on, Value: f.value}
+	o := Overlay{Tag: f.tag, Removed: p.removed, Test: p.tested}
+	if f.given != nil {
+		o.Forced, o.Value = true, f.given.value
+	}
+	return o
 }
 
 // Overlays appends what lies over tags. After Restore it is right already
@@ -401,8 +420,8 @@ func (e *Engine) Devices(dst []DeviceView, now tag.Stamp) []DeviceView {
 // Forces appends every tag that has a value by force, in the order of the devices.
 func (e *Engine) Forces(dst []ForceView, now tag.Stamp) []ForceView {
 	for i := range e.points.forces {
-		if f := &e.points.forces[i]; f.on {
-			dst = append(dst, ForceView{f.by.mark(), f.tag, f.value, time.Duration(max(f.ends-now.Mono, 0))})
+		if f, g := &e.points.forces[i], e.points.forces[i].given; g != nil {
+			dst = append(dst, ForceView{g.by.mark(), f.tag, g.value, time.Duration(max(g.ends-now.Mono, 0))})
 		}
 	}
 	return dst

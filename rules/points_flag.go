@@ -19,7 +19,7 @@ func (e *Engine) ofTest(v *Event) bool {
 	}
 	// An automatic alarm is of the interlock, or of the output, of its name.
 	dot := strings.LastIndexByte(v.Rule, '.')
-	return dot > 0 && e.automatic(v.Rule) && (e.triedLock(v.Rule[:dot]) || e.triedOutput(v.Rule[:dot]))
+	return dot > 0 && e.isAutomatic(v.Rule) && (e.triedLock(v.Rule[:dot]) || e.triedOutput(v.Rule[:dot]))
 }
 
 func triedVote(votes []Vote) bool {
@@ -35,13 +35,13 @@ func (e *Engine) drilled(rule string) bool {
 // triedLock reports whether a rule is an interlock that is drilled, or that
 // stands tripped by a vote of a test.
 func (e *Engine) triedLock(rule string) bool {
-	f, ok := e.names[rule]
+	f, ok := e.named(rule)
 	return ok && f.kind() == refInterlock && (e.drilled(rule) || triedVote(e.interlocks[f.index()].votes))
 }
 
-func (e *Engine) automatic(rule string) bool {
-	f, ok := e.names[rule]
-	return ok && f.kind() == refAlarm && e.about[f.index()].of != ""
+func (e *Engine) isAutomatic(rule string) bool {
+	f, ok := e.named(rule)
+	return ok && f.kind() == refAlarm && e.automatic(f.index()) != ""
 }
 
 // triedOutput reports whether an output is demanded by such an interlock.

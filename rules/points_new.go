@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"davy/drivers/tag"
 )
 
 const dueSuffix = ".test-due"
@@ -14,7 +12,7 @@ const dueSuffix = ".test-due"
 func (b *builder) points() {
 	e := b.e
 	p := &e.points
-	p.names, p.forced = map[string]int{}, map[tag.Name]int{}
+	p.names = map[string]int{}
 	p.ofTag = make([]int32, len(e.set.Tags))
 	p.devices = len(e.set.Devices)
 	for i := range e.set.Devices {
@@ -41,11 +39,11 @@ func (b *builder) points() {
 				b.wrong(what, "", "tag %q is already that of a device", e.set.Tags[id].Name)
 				continue
 			}
-			p.forced[e.set.Tags[id].Name] = len(p.forces)
 			p.forces = append(p.forces, force{tag: id, device: int32(i)})
 			p.ofTag[id] = int32(len(p.forces))
 		}
 	}
+	p.forces = slices.Clone(p.forces)
 	for i := range e.set.Interlocks {
 		l := &e.set.Interlocks[i]
 		b.point(fmt.Sprintf("interlock %q", l.Name), l.Name, l.Text, &l.Test, point{every: int64(l.TestEvery)})

@@ -48,15 +48,15 @@ func (e *Engine) writePoints(w *writer) {
 	}
 	n = 0
 	for i := range e.points.forces {
-		n += count(e.points.forces[i].on)
+		n += count(e.points.forces[i].given != nil)
 	}
 	w.num(uint64(n + len(e.points.gone)))
 	for i := range e.points.forces {
-		if f := &e.points.forces[i]; f.on {
+		if f, g := &e.points.forces[i], e.points.forces[i].given; g != nil {
 			w.text(string(e.set.Tags[f.tag].Name))
-			w.value(f.value)
-			w.who(&f.by)
-			w.span(f.ends - w.now)
+			w.value(g.value)
+			w.who(&g.by)
+			w.span(g.ends - w.now)
 		}
 	}
 	for i := range e.points.gone { // nobody was told yet
@@ -174,23 +174,29 @@ func (e *Engine) restorePoints(s *savedPoints, passed int64, handover bool) {
 		p.tester.at.Mono, p.tester.at.Wall = p.tester.at.Mono-passed, p.tester.at.Wall-passed
 		p.ends, p.passedAt, p.passedOn = min(v.left, int64(p.test.AtMost))-passed, -v.passed-passed, v.wall
 	}
+	forces := map[string]int{}
+	if len(s.forces) > 0 {
+		for i := range e.points.forces {
+			forces[string(e.set.Tags[e.points.forces[i].tag].Name)] = i
+		}
+	}
 	for i := range s.forces {
 		v := &s.forces[i]
-		at, ok := e.points.forced[tag.Name(v.name)]
+		at, ok := forces[v.name]
 		if !ok {
 			e.dropped = append(e.dropped, v.name)
 			continue
 		}
 		f := &e.points.forces[at]
 		if left := min(v.left, int64(min(e.set.Devices[f.device].Force.AtMost, MaxForce))); handover && left > 0 {
-			f.on, f.value, f.by, f.ends = true, v.value, v.by, left
+			f.given = &given{v.value, v.by, left}
 		} else {
 			e.points.gone = append(e.points.gone, ended{v.name, f.tag, v.value})
 		}
 	}
 	for i := range s.records {
 		v := &s.records[i]
-		if f, ok := e.names[v.name]; ok && f.kind() == refInterlock {
+		if f, ok := e.named(v.name); ok && f.kind() == refInterlock {
 			e.records[f.index()] = record{inputs: e.records[f.index()].inputs, open: true, occurrence: v.occurrence, test: v.test, trip: before(v.age + passed)}
 		}
 	}
@@ -211,9 +217,10 @@ func (e *Engine) startPoints(anchor func(*tag.Stamp)) {
 		mono(&p.passedAt)
 	}
 	for i := range e.points.forces {
-		f := &e.points.forces[i]
-		anchor(&f.by.at)
-		mono(&f.ends)
+		if g := e.points.forces[i].given; g != nil {
+			anchor(&g.by.at)
+			mono(&g.ends)
+		}
 	}
 }
 
@@ -246,8 +253,8 @@ func (e *Engine) firstPoints(now tag.Stamp) {
 		e.takeOut(a, out, &c, now)
 	}
 	for i := range e.points.forces {
-		if f := &e.points.forces[i]; f.on {
-			e.timers.set(e.forceTimer(i), f.ends)
+		if g := e.points.forces[i].given; g != nil {
+			e.timers.set(e.forceTimer(i), g.ends)
 		}
 	}
 	e.ends()

@@ -152,7 +152,8 @@ type record struct {
 // record begins the record of a trip. That of an earlier one is closed with
 // what there is.
 func (e *Engine) record(v *Event) {
-	i := e.names[v.Rule].index()
+	f, _ := e.named(v.Rule)
+	i := f.index()
 	r := &e.records[i]
 	if r.open {
 		e.recorded(i, v.At)
@@ -261,6 +262,9 @@ func inputs(set *Set, l *Interlock) (ids []tag.ID) {
 	put(l.Arm.Tag)
 	put(l.ArmDue.Tag)
 	put(l.ResetWhen.Tag)
+	for k := range l.Permissives {
+		put(l.Permissives[k].Cond.Tag)
+	}
 	proof := func(name string) *Output {
 		o := slices.IndexFunc(set.Outputs, func(o Output) bool { return o.Name == name })
 		if o < 0 {

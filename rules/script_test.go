@@ -146,6 +146,9 @@ func (r *rig) put(f string) {
 		"forced": tag.GoodQuality | tag.Forced,
 		"last":   tag.MakeQuality(tag.Uncertain, tag.LastUsable, 0),
 		"unc":    tag.MakeQuality(tag.Uncertain, tag.UncertainPlain, 0),
+		"warm":   tag.MakeQuality(tag.Uncertain, tag.Initial, 0),
+		"over":   tag.GoodQuality | tag.LimitHigh,
+		"above":  tag.BadRange | tag.LimitHigh,
 	}[word]
 	switch {
 	case isWord && both:

@@ -108,14 +108,14 @@ func (e *Engine) Restore(b []byte, down time.Duration) error {
 	passed := int64(min(max(down, 0), maxAge))
 	e.dropped = nil
 	for _, a := range s.alarms {
-		if f, ok := e.names[a.name]; ok && f.kind() == refAlarm {
+		if f, ok := e.named(a.name); ok && f.kind() == refAlarm {
 			e.restoreAlarm(f.index(), a, passed)
 		} else {
 			e.dropped = append(e.dropped, a.name)
 		}
 	}
 	for _, l := range s.locks {
-		if f, ok := e.names[l.name]; ok && f.kind() == refInterlock {
+		if f, ok := e.named(l.name); ok && f.kind() == refInterlock {
 			e.restoreInterlock(f.index(), l, passed, handover)
 		} else {
 			e.dropped = append(e.dropped, l.name)
@@ -141,7 +141,7 @@ func (e *Engine) ask() {
 
 // timed reports whether a time runs that a person was given.
 func (e *Engine) timed() bool {
-	return slices.ContainsFunc(e.about, func(b about) bool { return b.shelved }) ||
+	return e.computer.shifts || slices.ContainsFunc(e.about, func(b about) bool { return b.life != nil && b.life.shelver != nil }) ||
 		slices.ContainsFunc(e.interlocks, func(l interlock) bool { return l.bypass.state == bypassOn || l.bypass.state == bypassWaiting }) ||
 		slices.ContainsFunc(e.points.all, func(p point) bool { return p.tested })
 }

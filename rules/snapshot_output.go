@@ -82,7 +82,7 @@ func (e *Engine) restoreOutput(o int, s savedOutput, passed int64, unsure bool) 
 	p := &e.outputs[o]
 	p.sought = s.flags&outputSought != 0
 	p.unsure = p.sought && (unsure || s.flags&outputUnsure != 0)
-	f, ok := e.names[s.lock]
+	f, ok := e.named(s.lock)
 	switch {
 	case p.escalates == 0:
 	case s.flags&outputEscalated != 0 && ok && f.kind() == refInterlock:

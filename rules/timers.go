@@ -1,16 +1,23 @@
 package rules
 
 // timers is a heap of deadlines over a fixed number of slots. Setting,
-// stopping and taking the earliest cost O(log running) and allocate nothing.
-// Equal deadlines come out in the order of their slots.
+// stopping and taking the earliest cost O(log running). Room is made for as many
+// as run at once and kept; so what only goes on allocates nothing. Equal
+// deadlines come out in the order of their slots.
 type timers struct {
-	heap     []int32 // slots that run
-	pos      []int32 // by slot: place in heap, -1 while it does not run
-	deadline []int64 // by slot: Mono
+	heap []deadline // of the slots that run
+	pos  []int32    // by slot: place in heap, -1 while it does not run
 }
 
-func newTimers(slots int) timers {
-	t := timers{make([]int32, 0, slots), make([]int32, slots), make([]int64, slots)}
+type deadline struct {
+	at   int64 // Mono
+	slot int32
+}
+
+// newTimers returns timers of which none runs; room is how many may before the
+// heap has to grow.
+func newTimers(slots, room int) timers {
+	t := timers{make([]deadline, 0, room), make([]int32, slots)}
 	for i := range t.pos {
 		t.pos[i] = -1
 	}
@@ -22,23 +29,24 @@ func (t *timers) first() (slot int, at int64) {
 	if len(t.heap) == 0 {
 		return -1, 0
 	}
-	s := t.heap[0]
-	return int(s), t.deadline[s]
+	return int(t.heap[0].slot), t.heap[0].at
 }
 
 func (t *timers) runs(slot int) bool { return t.pos[slot] >= 0 }
+
+// at returns the deadline of a slot that runs.
+func (t *timers) at(slot int) int64 { return t.heap[t.pos[slot]].at }
 
 // set lets slot end at the given instant, whether it ran or not.
 func (t *timers) set(slot int, at int64) {
 	p := int(t.pos[slot])
 	switch {
 	case p < 0:
-		t.deadline[slot] = at
-		t.heap = append(t.heap, int32(slot))
+		t.heap = append(t.heap, deadline{at, int32(slot)})
 		t.pos[slot] = int32(len(t.heap) - 1)
 		t.up(len(t.heap) - 1)
-	case t.deadline[slot] != at:
-		t.deadline[slot] = at
+	case t.heap[p].at != at:
+		t.heap[p].at = at
 		t.down(t.up(p))
 	}
 }
@@ -59,16 +67,16 @@ func (t *timers) stop(slot int) {
 }
 
 func (t *timers) less(i, j int) bool {
-	a, b := t.heap[i], t.heap[j]
-	if t.deadline[a] != t.deadline[b] {
-		return t.deadline[a] < t.deadline[b]
+	a, b := &t.heap[i], &t.heap[j]
+	if a.at != b.at {
+		return a.at < b.at
 	}
-	return a < b
+	return a.slot < b.slot
 }
 
 func (t *timers) swap(i, j int) {
 	t.heap[i], t.heap[j] = t.heap[j], t.heap[i]
-	t.pos[t.heap[i]], t.pos[t.heap[j]] = int32(i), int32(j)
+	t.pos[t.heap[i].slot], t.pos[t.heap[j].slot] = int32(i), int32(j)
 }
 
 func (t *timers) up(i int) int {

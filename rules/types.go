@@ -36,6 +36,10 @@ type Condition struct {
 type Tag struct {
 	Name tag.Name
 	TTL  time.Duration // age at which a reading is stale; 0 never
+	// OverRange: of a detector. A reading that says that it lies above the
+	// instrument's range (tag.Quality.OverRange) is beyond every limit that a
+	// condition with >= or > has, and never below one, whatever the number.
+	OverRange bool
 }
 
 // Set is everything the engine is made of. Tags is indexed by tag.ID; entry 0
@@ -75,8 +79,8 @@ type Outcome struct {
 	Durable bool
 }
 
-// KeepEvery bounds what a restart of unknown length adds to a time that a
-// person was given: it begins again where the last snapshot had it, so one is
+// KeepEvery bounds what a sudden stop loses of a shift's exposure, and what a
+// restart of unknown length adds to a time that a person was given: it begins again where the last snapshot had it, so one is
 // asked for that often.
 const KeepEvery = 5 * time.Minute
 

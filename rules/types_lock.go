@@ -6,7 +6,8 @@ import (
 	"davy/drivers/tag"
 )
 
-// BadPolicy says what a channel that is bad does to its vote.
+// BadPolicy says what a channel that is bad does to its vote. One of a detector
+// that warms up is bad: its number says nothing of the plant.
 type BadPolicy uint8
 
 // The policies. The zero value trips. Until After has passed a bad channel is
@@ -42,6 +43,31 @@ type Permit struct {
 // ConfirmWithin is how long a bypass that one person asked for waits for the second.
 const ConfirmWithin = 10 * time.Minute
 
+// Permissive is a condition that must hold before what an interlock stopped may
+// start again: the exhaust fan is ready, the caustic is above its minimum. It
+// never keeps a trip from tripping, nor does a missing one trip. While it does
+// not hold, or it is not known whether it does, a reset is not accepted. While
+// the interlock is armed and it does not hold for After, the alarm
+// "<interlock>.<name>.not-permitted" is raised; one that is not known is no
+// alarm of its own, for that its tag is not watched is one. What must not
+// even begin is an interlock of its own, armed while it has not begun.
+type Permissive struct {
+	Name     string // "caustic.level"; within the interlock
+	Cond     Condition
+	Text     Text // of the alarm; the interlock's where it is empty
+	Priority Priority
+	After    time.Duration
+}
+
+// Discrepancy says how far the channels of one vote may differ: more than
+// Spread for longer than After is the alarm "<interlock>.discrepancy". It
+// returns when all channels can be judged and agreed as long. It casts no vote.
+type Discrepancy struct {
+	Priority Priority      // 0: none is looked for
+	Spread   float64       // greatest less smallest value, in the unit of the channels; 0: some channels want the trip and others do not
+	After    time.Duration // from 0
+}
+
 // Interlock trips when M of its channels vote to trip.
 type Interlock struct {
 	Name     string
@@ -72,6 +98,9 @@ type Interlock struct {
 	Arm       Condition
 	ArmDue    Condition
 	ArmWithin time.Duration
+
+	Permissives []Permissive
+	Discrepancy Discrepancy
 
 	Demands []Demand
 
@@ -171,12 +200,20 @@ type InterlockView struct {
 	TrippedAt  tag.Stamp
 	ResetReady bool          // the reset condition holds
 	ResetIn    time.Duration // how long until it will, if values stay; 0 unknown or ready
-	Missing    []string      // of Tripped: channels and the tag of ResetWhen whose reset conditions do not hold
-	Bypass     *BypassView   // nil: none
+	Missing    []string      // of Tripped: channels and the tag of ResetWhen whose reset conditions do not hold, and permissives
+	// NotPermitted are the permissives that do not hold, or of which it is not known.
+	NotPermitted []PermissiveView
+	Bypass       *BypassView // nil: none
 	// OutOfService: as things are it cannot trip, for no channel is left in the
 	// vote (bypassed, in test, or bad where all bad holds).
 	OutOfService bool
 	Test         bool // it is drilled
+}
+
+// PermissiveView is what is shown of a permissive that does not hold.
+type PermissiveView struct {
+	Name    string
+	Unknown bool // it is not known whether it holds
 }
 
 // BypassView is what is shown of a bypass.

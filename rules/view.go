@@ -10,7 +10,7 @@ import (
 // automatic ones behind it; times that are still to come count from now.
 func (e *Engine) Alarms(dst []AlarmView, now tag.Stamp) []AlarmView {
 	for i := range e.alarms {
-		if e.alarms[i].state != Normal || !e.about[i].calls() {
+		if e.alarms[i].state != Normal || !e.about[i].life.calls() {
 			dst = append(dst, e.alarmView(i, now))
 		}
 	}
@@ -19,7 +19,7 @@ func (e *Engine) Alarms(dst []AlarmView, now tag.Stamp) []AlarmView {
 
 // Alarm returns one alarm by its name, also a normal one.
 func (e *Engine) Alarm(name string) (AlarmView, bool) {
-	f, ok := e.names[name]
+	f, ok := e.named(name)
 	if !ok || f.kind() != refAlarm {
 		return AlarmView{}, false
 	}
@@ -27,12 +27,12 @@ func (e *Engine) Alarm(name string) (AlarmView, bool) {
 }
 
 func (e *Engine) alarmView(i int, now tag.Stamp) AlarmView {
-	a, b := &e.alarms[i], &e.about[i]
+	a, b, r, l := &e.alarms[i], &e.about[i], e.rule(i), e.about[i].look()
 	v := AlarmView{
-		Name: b.name, Text: b.text, Guide: b.guide, Sort: b.sort, State: a.state, Standing: a.raised(), Sounds: e.sounds(i),
-		First: e.isFirst(i), Priority: b.priority, Occurrence: b.occurrence, Raised: b.raised,
-		Tag: a.tag, Value: b.atRaise, Limit: e.shownLimit(i), NotWatched: a.notWatched, Agent: b.agent, Of: b.of,
-		Test: e.ofTest(&Event{Rule: b.name, Quality: a.quality}),
+		Name: r.Name, Text: r.Text, Guide: r.Guide, Sort: r.Sort, State: a.state, Standing: a.raised(), Sounds: e.sounds(i),
+		First: e.isFirst(i), Priority: r.Priority, Occurrence: l.occurrence, Raised: l.raised,
+		Tag: a.tag, Value: l.atRaise, Limit: e.shownLimit(i), NotWatched: a.notWatched, Agent: r.Agent, Of: e.automatic(i),
+		Test: e.ofTest(&Event{Rule: r.Name, Quality: a.quality}),
 	}
 	if b.group >= 0 {
 		v.Group = e.groups[b.group].name
@@ -40,17 +40,18 @@ func (e *Engine) alarmView(i int, now tag.Stamp) AlarmView {
 	if m := e.shownMode(i); m >= 0 {
 		v.Mode = b.limits.modes[m].Name
 	}
-	switch over := b.over(); over {
+	switch over := l.over(); over {
 	case Shelved:
-		v.State, v.Who, v.Note = over, b.shelver.who, b.shelver.note
+		v.State, v.Who, v.Note = over, l.shelver.who, l.shelver.note
 		v.Left = e.shelveLeft(i, now)
 	case Suppressed:
 		v.State = over
-		if b.by&byUnder != 0 {
-			v.Under = e.about[b.under].name
+		if l.by&byUnder != 0 && b.under >= 0 { // restored, it may not be under that one any more
+			v.Under = e.rule(int(b.under)).Name
 		}
+		v.InTest = l.by&byTest != 0
 	case OutOfService:
-		v.State, v.Who, v.Note = over, b.remover.who, b.remover.note
+		v.State, v.Who, v.Note = over, l.remover.who, l.remover.note
 	}
 	return v
 }
@@ -66,7 +67,7 @@ func (e *Engine) Interlocks(dst []InterlockView, in *Input) []InterlockView {
 
 // Interlock returns one interlock by its name.
 func (e *Engine) Interlock(name string, now tag.Stamp) (InterlockView, bool) {
-	f, ok := e.names[name]
+	f, ok := e.named(name)
 	if !ok || f.kind() != refInterlock {
 		return InterlockView{}, false
 	}
@@ -90,7 +91,7 @@ func (e *Engine) interlockView(i int, now tag.Stamp) InterlockView {
 		v.Missing = e.unmet(i)
 	}
 	if slot := e.lockTimer(i, resetTimer); e.timers.runs(slot) {
-		v.ResetIn = time.Duration(max(e.timers.deadline[slot]-now.Mono, 0))
+		v.ResetIn = time.Duration(max(e.timers.at(slot)-now.Mono, 0))
 	}
 	return v
 }

@@ -9,6 +9,7 @@ import (
 // lockMore adds what is shown of an interlock besides its votes.
 func (e *Engine) lockMore(v *InterlockView, l *interlock, now tag.Stamp) {
 	v.Test = e.drilled(l.name)
+	v.NotPermitted = e.unpermitted(l)
 	v.OutOfService = l.idle && l.state != Starting
 	b := &l.bypass
 	if !b.open() {

@@ -6,7 +6,8 @@
 // person's language, and exit code 2; that help needs nothing else to work;
 // and that the words of a program named p stand in agent/i18n under
 // "p.about", "p.<command>.short", "p.<command>.args", "p.<command>.long"
-// (optional) and "p.flag.<flag>". Every program has --lang, --json where a
+// (optional) and "p.flag.<flag>", or where a command means something of its own
+// by a flag "p.<command>.flag.<flag>". Every program has --lang, --json where a
 // command says so, and --help.
 //
 // Imports: i18n.
@@ -350,6 +351,9 @@ func (p *Program) helpOf(c *Call, cmd *Command, w io.Writer) {
 		head, key := "--"+f.Name, p.Name+".flag."+f.Name
 		if f.Value != "" {
 			head += " " + f.Value
+		}
+		if own := p.Name + "." + cmd.Name + ".flag." + f.Name; i18n.Has(own) {
+			key = own
 		}
 		if !i18n.Has(key) {
 			key = "cli.flag." + f.Name

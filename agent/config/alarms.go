@@ -137,14 +137,20 @@ func (c *compiler) limit(t *tagInfo, toks []*node, whole *node, states map[strin
 	return v, rest, ok && c.within(t, v, toks[0])
 }
 
+// stateValue is what a word means at a tag; states are an output's, which count
+// where the tag itself has no such word: a proof looks at what moved, and not at
+// what was written.
 func stateValue(word string, states map[string]float64, t *tagInfo) (float64, bool) {
-	if v, ok := states[word]; ok {
-		return v, true
-	}
 	if t != nil {
 		if v, ok := t.states[word]; ok {
 			return v, true
 		}
+	}
+	if v, ok := builtIn[word]; ok && t != nil && !t.unknownKind && t.kind == tag.Bool {
+		return v, true
+	}
+	if v, ok := states[word]; ok {
+		return v, true
 	}
 	switch word {
 	case "true", "yes":
@@ -175,7 +181,7 @@ func (c *compiler) within(t *tagInfo, v float64, at *node) bool {
 		c.bad(at, "limit-of-bool", "", "text", at.text, "tag", string(t.name))
 		return false
 	case x.Ranged && (v < x.Low || v > x.High):
-		c.bad(at, "limit-outside-range", "", "limit", v, "low", x.Low, "high", x.High, "unit", x.Unit, "tag", string(t.name))
+		c.bad(at, "limit-outside-range", "limit-outside-range", "limit", v, "low", x.Low, "high", x.High, "unit", x.Unit, "tag", string(t.name))
 		return false
 	}
 	return true

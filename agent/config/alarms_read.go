@@ -22,6 +22,8 @@ var alarmForm = form{
 	{name: "deadband", also: []string{"hysteresis", "dead_band"}},
 	{name: "raise_after", also: []string{"raise-after", "delay", "on_delay", "on-delay"}},
 	{name: "clear_after", also: []string{"clear-after", "off_delay", "off-delay"}},
+	{name: "ready_within", also: []string{"ready-within", "warm_up", "warm-up", "warmup"}},
+	{name: "test_within", also: []string{"test-within", "calibration", "in_test"}},
 	{name: "latch"},
 	{name: "auto_ack", also: []string{"auto-ack", "autoack"}},
 	{name: "realarm_after", also: []string{"realarm", "re_alarm", "realarm-after"}},
@@ -44,6 +46,7 @@ var limitForm = form{
 	{name: "raise_after", also: []string{"raise-after", "delay", "on_delay", "on-delay"}},
 	{name: "clear_after", also: []string{"clear-after", "off_delay", "off-delay"}},
 	{name: "shelve", also: []string{"shelving"}},
+	{name: "over_range", also: []string{"over-range", "overrange"}},
 }
 
 // limitKinds in rising order of the value; is is a state.
@@ -87,6 +90,7 @@ func (c *compiler) alarm(p pair) {
 	f := e.f
 	e.t = c.tagNamed(f.get("watch"))
 	e.profile = c.profileNamed(f.get("profile"))
+	e.profile = c.limitsOf(e)
 	approved := c.approval(f.get("approved"))
 	shared := c.sharedAlarm(e)
 	last, lastName, limits := math.Inf(-1), "", 0
@@ -120,16 +124,20 @@ func (c *compiler) alarm(p pair) {
 		}
 		e.t.used = true
 		a.Cond = rules.Condition{Tag: e.t.id, Op: k.op, Limit: v}
+		e.t.detector = e.t.detector || a.LatchOver
 		if k.op == rules.EQ {
 			a.Sort = rules.OfState
 		}
 		e.alarms, e.kinds, e.banded = append(e.alarms, a), append(e.kinds, i), append(e.banded, banded)
 	}
+	c.detectorStates(e)
 	c.finishAlarm(e, approved, p.key)
 	limits += c.timeAlarms(e, shared)
 	none := f.get("profile") == nil || e.profile != nil
 	if limits == 0 && p.val.kind == section && none && !p.val.lost && !c.lostNear(p.val, ":") {
-		if e.profile != nil {
+		if e.profile != nil && e.profile.ofExposure() {
+			c.badOnce(p.key, "alarm-no-limit", "profile-of-exposure", "name", p.key.text)
+		} else if e.profile != nil {
 			c.badOnce(p.key, "alarm-no-limit", "profile-no-limits", "name", p.key.text)
 		} else {
 			c.badOnce(p.key, "alarm-no-limit", "alarm-no-limit", "name", p.key.text)
@@ -225,13 +233,14 @@ func (c *compiler) alarmLimit(e *entry, n *node, i int, a *rules.Alarm) (v float
 		if l.noShelve {
 			a.NoShelve, a.ShelveAtMost = true, 0
 		}
+		a.LatchOver = l.overRange && limitKinds[i].op == rules.GE
 		if e.t != nil {
 			a.Text = levelText(c.plan.Tags[e.t.id], e.profile, l)
 		}
 	}
 	at = e.f.get("profile")
 	want := limitForm
-	if l != nil {
+	if l != nil || at != nil && e.profile == nil { // of one that is not known it may be enough
 		want = slices.Clone(limitForm)
 		for i := range want {
 			want[i].must = false
@@ -243,6 +252,11 @@ func (c *compiler) alarmLimit(e *entry, n *node, i int, a *rules.Alarm) (v float
 		if ok := c.writtenLimit(e, f, l, a, &banded); !ok {
 			return 0, n, banded, false
 		}
+		c.overRange(e, f.get("over_range"), i, a)
+	}
+	if a.LatchOver && a.AutoAck {
+		c.bad(e.f.get("auto_ack"), "latch-auto-ack", "latch-auto-ack")
+		a.AutoAck = false
 	}
 	own := f.get("at")
 	switch {

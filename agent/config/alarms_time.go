@@ -17,10 +17,11 @@ import (
 //	rate:      {at: 5 °C/min, over: 1min, priority: high, text: …}   below 0: falling
 //	deviation: {at: 3 °C, from: [t2.temp, t3.temp], …}               from the median, or from one tag
 //	frozen:    {after: 30min, band: 0.1 °C, …}                       it has not moved by more than band
+//	           {after: 8h, while_moves: [nh3-2.gas, nh3-3.gas], …}   … and at least one of these has
 var (
 	rateForm      = slices.Concat(limitForm, form{{name: "over", must: true, also: []string{"in", "within", "window"}}})
 	deviationForm = slices.Concat(limitForm, form{{name: "from", must: true, also: []string{"of", "siblings", "setpoint"}}})
-	frozenForm    = slices.Concat(limitForm[1:], form{{name: "after", must: true, also: []string{"for"}}, {name: "band", also: []string{"within"}}})
+	frozenForm    = slices.Concat(limitForm[1:], form{{name: "after", must: true, also: []string{"for"}}, {name: "band", also: []string{"within"}}, {name: "while_moves", also: []string{"siblings", "while", "while-moves"}}})
 )
 
 // timeAlarms adds those of one entry and says how many are written.
@@ -112,27 +113,35 @@ func (c *compiler) deviationText(e *entry, f fields) (string, *node, bool) {
 	if n == nil || n.lost {
 		return "", n, false
 	}
+	names, ok := c.tagsOf(n)
+	if !ok {
+		return "", n, false
+	}
+	if len(names) == 1 {
+		return "abs(" + e.watched() + " - " + names[0] + ")", n, true
+	}
+	return "abs(" + e.watched() + " - median(" + e.watched() + ", " + strings.Join(names, ", ") + "))", n, true
+}
+
+// tagsOf reads the name of a tag, or a list of them.
+func (c *compiler) tagsOf(n *node) (names []string, ok bool) {
 	items := []*node{n}
 	if n.kind == list {
 		items = n.items
 	}
 	if len(items) == 0 || len(items) >= expr.MaxArgs {
 		c.bad(n, "too-many", "", "what", key("tags"), "limit", expr.MaxArgs-1)
-		return "", n, false
+		return nil, false
 	}
-	var names []string
 	for _, x := range items {
 		t := c.tagNamed(x)
 		if t == nil || t.unknownKind {
-			return "", n, false
+			return nil, false
 		}
 		t.used = true
 		names = append(names, string(t.name))
 	}
-	if len(names) == 1 {
-		return "abs(" + e.watched() + " - " + names[0] + ")", n, true
-	}
-	return "abs(" + e.watched() + " - median(" + e.watched() + ", " + strings.Join(names, ", ") + "))", n, true
+	return names, true
 }
 
 func (c *compiler) frozenText(e *entry, f fields) (string, *node, bool) {
@@ -148,7 +157,19 @@ func (c *compiler) frozenText(e *entry, f fields) (string, *node, bool) {
 		}
 		n, band = b, ", "+s
 	}
-	return "stuck(" + e.watched() + ", " + after + band + ")", n, true
+	stuck := func(name string) string { return "stuck(" + name + ", " + after + band + ")" }
+	others := f.get("while_moves")
+	if others == nil {
+		return stuck(e.watched()), n, true
+	}
+	names, ok := c.tagsOf(others)
+	if !ok {
+		return "", others, false
+	}
+	for i := range names {
+		names[i] = "not " + stuck(names[i])
+	}
+	return stuck(e.watched()) + " and (" + strings.Join(names, " or ") + ")", others, true
 }
 
 // minFrozen is the shortest time without change that means anything.

@@ -20,6 +20,7 @@ const timeRules = `alarms:
     watch: d.t
     rate: {at: -6 °C/min, over: 1min, priority: high, text: {zh: 降温过快, en: Falling fast}}
     deviation: {at: 3 °C, from: d.t2, priority: low, text: {zh: 偏差, en: Deviation}}
+    frozen: {after: 8h, while_moves: [d.t2, d.t3], priority: low, text: {zh: 冻结, en: Frozen}}
     suppress_when: d.run = no and d.t < 40 °C
 `
 
@@ -60,7 +61,7 @@ func TestAlarmsOverTime(t *testing.T) {
 	}
 	for name, want := range map[tag.Name]string{
 		"a.rate": "rate(d.t, 1min)", "a.deviation": "abs(d.t - median(d.t, d.t2, d.t3))", "a.frozen": "stuck(d.t, 30min, 0.1 °C)",
-		"b.deviation": "abs(d.t - d.t2)", "b.suppress": `d.run = "no" and d.t < 40 °C`,
+		"b.frozen": "stuck(d.t, 8h) and (not stuck(d.t2, 8h) or not stuck(d.t3, 8h))", "b.deviation": "abs(d.t - d.t2)", "b.suppress": `d.run = "no" and d.t < 40 °C`,
 	} {
 		i := slices.IndexFunc(plan.Rules.Computed, func(x rules.Computed) bool { return x.Tag == id(name) })
 		if i < 0 {

@@ -47,6 +47,9 @@ func (c *compiler) profiled(e *entry, approved string, at *node) {
 	}
 	for i, a := range e.alarms {
 		j := slices.IndexFunc(e.basis.Limits, func(l LimitBasis) bool { return l.Kind == limitKinds[e.kinds[i]].name })
+		if j >= 0 {
+			e.basis.Limits[j].LatchOver = a.LatchOver
+		}
 		if j >= 0 && (a.Deadband != e.basis.Deadband.Value || a.OnDelay != e.basis.OnDelay.Value || a.OffDelay != e.basis.OffDelay.Value) {
 			l := &e.basis.Limits[j]
 			l.Apart, l.Deadband, l.OnDelay, l.OffDelay = true, a.Deadband, a.OnDelay, a.OffDelay

@@ -8,6 +8,7 @@ import (
 	"davy/drivers"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/shift"
 )
 
 // Limits of a plan; at each of them a problem says so.
@@ -19,10 +20,12 @@ const (
 	// MaxWindows is of all computed tags, kept slot by slot: what they have seen is
 	// in the latch file, and takes half of it at most.
 	MaxWindows = 300
-	MinScan    = 10 * time.Millisecond
-	MaxScan    = time.Hour
-	MinTimeout = 10 * time.Millisecond
-	MaxTimeout = time.Minute
+	// MaxShiftValues is of all computed tags, those of a shift: likewise, a fifth.
+	MaxShiftValues = 500
+	MinScan        = 10 * time.Millisecond
+	MaxScan        = time.Hour
+	MinTimeout     = 10 * time.Millisecond
+	MaxTimeout     = time.Minute
 )
 
 // The defaults of what a site need not write.
@@ -40,14 +43,16 @@ const (
 // Compile turns a bundle into a plan. It touches no file, no clock and no
 // network, and never panics on what a bundle holds. The plan is nil where any
 // problem is more than a warning; the problems are all there are, sorted.
-func Compile(b *Bundle, set drivers.Set) (*Plan, Problems) {
-	c := newCompiler(b, set)
+func Compile(b *Bundle, set drivers.Set) (*Plan, Problems) { return newCompiler(b, set).finished() }
+
+// finished compiles, and puts the plan and the problems in order.
+func (c *compiler) finished() (*Plan, Problems) {
 	c.compile()
 	c.problems.tidy()
 	if !c.problems.OK() {
 		return nil, c.problems
 	}
-	c.plan.Hash = b.Hash()
+	c.plan.Hash = c.b.Hash()
 	// A plan lives as long as the agent: what grew while it was read has little room left over.
 	c.plan.Tags, c.plan.Rules.Alarms = slices.Clone(c.plan.Tags), slices.Clone(c.plan.Rules.Alarms)
 	return c.plan, c.problems
@@ -62,6 +67,7 @@ type compiler struct {
 	plan     *Plan
 	papers   map[string]*paper
 	top      map[string][]*node // top-level sections of site.yaml and rules.yaml
+	instead  *node              // of CompileWith: the interlocks
 
 	links    []*link
 	devices  []*device
@@ -78,9 +84,15 @@ type compiler struct {
 	notAfter time.Duration    // not_watched: after
 	notPrio  rules.Priority
 	windows  int // of all computed tags
-	guesses  int // how often something near was looked for
-	gas      map[string]*gas
-	schemes  map[string]*scheme // files of profiles that were read
+
+	shifts      *shift.Table // nil: the site writes none
+	shiftsLost  bool         // it does, and they could not be read
+	zoneLost    bool
+	shiftValues int // of all computed tags
+
+	guesses int // how often something near was looked for
+	gas     map[string]*gas
+	schemes map[string]*scheme // files of profiles that were read
 }
 
 func newCompiler(b *Bundle, set drivers.Set) *compiler {
@@ -256,6 +268,9 @@ func (c *compiler) sections() {
 
 func (c *compiler) compile() {
 	c.sections()
+	if c.instead != nil {
+		c.top["interlocks"], c.top["tests"] = []*node{c.instead}, nil
+	}
 	c.gateway()
 	c.compilePeople()
 	c.compileLinks()
@@ -265,6 +280,7 @@ func (c *compiler) compile() {
 	c.notWatched()
 	c.compileComputed()
 	c.compileAlarms()
+	c.approvalCondition()
 	c.compileInterlocks()
 	c.escalations()
 	c.automatic()

@@ -16,6 +16,7 @@ import (
 // stands below it.
 type formula struct {
 	p    pair
+	of   *formula // which makes this one beside itself; nil it is its own
 	info *tagInfo // nil: it could not be read
 	busy bool     // it is being compiled: who asks for it now goes in a circle
 	done bool
@@ -52,11 +53,31 @@ func (c *compiler) compileComputed() {
 			x := &formula{p: p}
 			c.formulas[p.key.text] = x
 			all = append(all, x)
+			if e := exposureOf(p.val); e != nil {
+				for _, k := range e.tags[1:] {
+					c.besides(x, p.key.text+k.suffix)
+				}
+			}
 		}
 	}
 	for _, x := range all {
 		c.formula(x)
 	}
+}
+
+// besides keeps the name of a tag that a formula makes beside its own.
+func (c *compiler) besides(x *formula, name string) {
+	before := ""
+	if y := c.formulas[name]; y != nil {
+		before = y.p.key.place.String()
+	} else if t := c.byName[tag.Name(name)]; t != nil {
+		before = t.n.place.String()
+	}
+	if before != "" {
+		c.bad(x.p.key, "name-taken", "", "name", name, "place", before)
+		return
+	}
+	c.formulas[name] = &formula{p: x.p, of: x}
 }
 
 // dotted reports whether the name of a computed tag is one: a name, or two with
@@ -74,7 +95,10 @@ func (c *compiler) dotted(n *node) bool {
 
 // formula compiles a computed tag, once.
 func (c *compiler) formula(x *formula) {
-	if x.done {
+	if x.of != nil {
+		x = x.of
+	}
+	if x.done || x.busy && x.info != nil { // its own values look at its first
 		return
 	}
 	if x.busy {
@@ -83,6 +107,12 @@ func (c *compiler) formula(x *formula) {
 	}
 	x.busy = true
 	defer func() { x.busy, x.done = false, true }()
+	if exposureOf(x.p.val) != nil {
+		if !x.p.key.lost { // a name of its own is taken, and that was said
+			c.exposure(x)
+		}
+		return
+	}
 	f := c.read(x.p.val, "computed", computedForm)
 	info := &tagInfo{n: x.p.key, name: tag.Name(x.p.key.text), link: -1}
 	t := Tag{Name: info.name, Place: x.p.key.place, Link: -1}
@@ -133,8 +163,12 @@ func (c *compiler) computedTag(info *tagInfo, t Tag, program *expr.Program) {
 	if program != nil {
 		t.LookBack, info.blind = program.LookBack(), program.Blind()
 		c.windows += program.Windows()
+		c.shiftValues += program.Shifts()
 		inner := time.Duration(0)
 		for _, id := range program.Inputs() {
+			if id == c.plan.Conditions[clockInDoubt] {
+				continue // it says when, not what
+			}
 			from := &c.plan.Tags[id]
 			inner = max(inner, c.tags[id].blind)
 			t.Period = max(t.Period, from.Period)
@@ -162,6 +196,7 @@ func (c *compiler) expression(n *node) (p *expr.Program, ok bool) {
 	}
 	lost := false // what it looks at was named as wrong already
 	p, problems := expr.Compile(s, &expr.Env{
+		Shifts: c.shifts, ClockInDoubt: c.plan.Conditions[clockInDoubt],
 		Names: namesOf(c.tags[1:], func(t *tagInfo) string { return string(t.name) }),
 		Tag: func(name string) (expr.Tag, bool) {
 			if x := c.formulas[name]; x != nil {

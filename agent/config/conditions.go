@@ -39,7 +39,8 @@ var Conditions = []Condition{
 	{"latch.lost", OfAgent, rules.Critical, 0},
 	{"plan.differs", OfAgent, rules.Low, 0},
 	{"plan.tests-red", OfAgent, rules.Medium, 0},
-	{"clock.unsynchronised", OfAgent, rules.Low, 10 * time.Minute},
+	{NotApproved, OfAgent, rules.Medium, 0},
+	{clockInDoubt, OfAgent, rules.Low, 10 * time.Minute},
 	{"outputs.disarmed", OfAgent, rules.Medium, 0},
 	{"control.slow", OfAgent, rules.High, 0},
 	{"journal.nearly-full", OfAgent, rules.Medium, 10 * time.Second},
@@ -50,6 +51,13 @@ var Conditions = []Condition{
 	{"uplink.*.offline", OfUplink, rules.Medium, 5 * time.Minute},
 	{"uplink.*.no-receipt", OfUplink, rules.Medium, 10 * time.Minute},
 }
+
+// NotApproved is the condition that limits of the plan are a profile's and
+// nobody has approved them. Only a plan that uses profiles has it.
+const NotApproved = "plan.not-approved"
+
+// clockInDoubt is the condition under which a shift is not certain.
+const clockInDoubt = "clock.unsynchronised"
 
 // linkConditions are those that only some links have (drivers.Settings.Conditions),
 // by their last word. One that is not here is anyLinkCondition.
@@ -76,7 +84,9 @@ func (c *compiler) ownConditions() {
 	for _, cond := range Conditions {
 		switch cond.Of {
 		case OfAgent:
-			c.ownCondition(cond, cond.Code, "", "")
+			if cond.Code != NotApproved {
+				c.ownCondition(cond, cond.Code, "", "")
+			}
 		case OfLink:
 			for _, l := range c.links {
 				c.ownCondition(cond, cond.Code, l.plan.Name, "")
@@ -102,6 +112,14 @@ func (c *compiler) ownConditions() {
 	}
 }
 
+// approvalCondition adds the one of a plan that uses profiles, once that is known.
+func (c *compiler) approvalCondition() {
+	i := slices.IndexFunc(Conditions, func(x Condition) bool { return x.Code == NotApproved })
+	if len(c.plan.Profiles) > 0 {
+		c.ownCondition(Conditions[i], NotApproved, "", "")
+	}
+}
+
 // ownCondition adds one condition under its code; word is what a driver calls it.
 func (c *compiler) ownCondition(cond Condition, code, name, word string) {
 	code = ConditionCode(code, name)
@@ -124,20 +142,17 @@ func (c *compiler) automatic() {
 		if !info.used || t.Period == 0 {
 			continue
 		}
-		words, zh, en := "config.not-watched", i18n.Args{"tag": string(t.Name)}, i18n.Args{"tag": string(t.Name)}
-		if t.Text.En != string(t.Name) {
-			words, zh["text"], en["text"] = "config.not-watched-text", t.Text.Zh, t.Text.En
-		}
 		name := string(t.Name) + NotWatchedSuffix
 		if c.taken[name] == nil {
 			c.taken[name] = info.n
 		}
 		a := rules.Alarm{
 			Name: name, Cond: rules.Condition{Tag: info.id}, Sort: rules.OfWatch,
-			Text:     rules.Text{Zh: i18n.Zh.Text(words, zh), En: i18n.En.Text(words, en)},
+			Text:     c.watchText(info, "config.not-watched", "config.not-watched-text"),
 			Priority: c.notPrio, OnDelay: c.notWatchedDelay(t), NotWatched: true,
 		}
 		a.Under = c.impliedBy(info, t)
+		c.stateAlarms(info, &a)
 		c.plan.Rules.Alarms = append(c.plan.Rules.Alarms, a)
 	}
 }
@@ -173,7 +188,7 @@ const NotWatchedSuffix = ".not-watched"
 func (c *compiler) finish() {
 	c.plan.Rules.Tags = make([]rules.Tag, len(c.tags))
 	for _, info := range c.tags[1:] {
-		c.plan.Rules.Tags[info.id] = rules.Tag{Name: info.name, TTL: info.ttl}
+		c.plan.Rules.Tags[info.id] = rules.Tag{Name: info.name, TTL: info.ttl, OverRange: info.isDetector()}
 	}
 	c.pointsOf()
 	for _, o := range c.outputs {
@@ -190,6 +205,9 @@ func (c *compiler) finish() {
 	}
 	if c.windows > MaxWindows {
 		c.report(Problem{Place: Place{File: RulesFile}, Width: 1, Code: "too-many-windows", Hint: "too-many-windows", Args: makeArgs([]any{"n", c.windows, "limit", MaxWindows})})
+	}
+	if c.shiftValues > MaxShiftValues {
+		c.report(Problem{Place: Place{File: RulesFile}, Width: 1, Code: "too-many-shift-values", Hint: "too-many-shift-values", Args: makeArgs([]any{"n", c.shiftValues, "limit", MaxShiftValues})})
 	}
 	if n := len(c.plan.Rules.Alarms) + len(c.plan.Rules.Interlocks); n > MaxRules {
 		c.report(Problem{Place: Place{File: SiteFile}, Width: 1, Code: "too-many-rules", Args: makeArgs([]any{"n", n, "limit", MaxRules})})

@@ -49,7 +49,12 @@
 //
 //   - an alarm's profile proposes limits, texts, priorities, deadband and delays;
 //     what the alarm writes goes before it, and approved decides: without it there is a
-//     warning. A proposed limit in another unit is rounded towards safety to two digits;
+//     warning, and while the plan is live the alarm plan.not-approved. A proposed limit in another unit is rounded towards safety to two digits;
+//
+//   - a detector that warms up raises nothing, and after ready_within <tag>.not-ready;
+//     one in test has its alarms suppressed by design, and after test_within
+//     <tag>.in-test; one above its range is beyond every limit, and over_range: yes
+//     lets a limit latch then. Without those times either is not being watched;
 //
 //   - a high limit makes no sound while its high-high is raised, a low one likewise;
 //
@@ -83,10 +88,27 @@
 //   - persons stand in a file of their own, which is part of the plan; their roles are a
 //     closed list. A site whose persons cannot apply it is refused;
 //
-//   - time zones are checked by their form, not looked up on this machine.
+//   - time zones are checked by their form; shifts and the start of a story take the
+//     zone's rules from this machine, or else from those that Davy was built with;
+//
+//   - stel, twa and mac of a computed tag make a family of tags (occupational.go);
+//     a profile with limits of exposure proposes them to alarms on these, and to no
+//     others. A value of a shift is recorded at half a percent of the detector's range;
+//
+//   - a story starts at 2026-01-01 00:00 UTC, or when it says, by the site's clock;
 //
 //   - a condition of a channel, an arming, a suppression or a mode may be an
 //     expression: it becomes a computed tag "<rule>.<part>";
+//
+//   - permissives of an interlock must hold before a reset is accepted, and each that
+//     does not while the interlock is armed is an alarm; none keeps a trip from
+//     tripping. What must not even begin is an interlock of its own, with arm_when
+//     saying that it has not begun;
+//
+//   - discrepancy of an interlock compares channels that measure in one unit, or else
+//     their votes; it is an alarm and casts no vote;
+//
+//   - a state's word in a proof means what it means at the tag that is looked at;
 //
 //   - rate, deviation and frozen of an alarm are computed tags "<alarm>.<kind>";
 //
@@ -98,5 +120,5 @@
 // its promise and panics with BUG if it does not; whatever a bundle holds
 // gives problems, never a panic.
 //
-// Imports: drivers, drivers/tag, rules, rules/ruletest, agent/i18n, agent/people.
+// Imports: drivers, drivers/tag, rules, rules/ruletest, rules/shift, agent/i18n, agent/people.
 package config

@@ -10,6 +10,7 @@ var gatewayForm = form{
 	{name: "name", must: true},
 	{name: "board"},
 	{name: "time_zone", also: []string{"timezone", "tz", "time-zone"}},
+	{name: "shifts", also: []string{"shift"}},
 	{name: "outputs", also: []string{"armed"}},
 }
 
@@ -19,7 +20,8 @@ var (
 )
 
 // gateway reads what the site says of itself. Whether a time zone of this
-// form exists is not looked up: that would read the machine's files.
+// form exists is looked up only where shifts or the start of a story need its
+// rules: that reads this machine's files.
 func (c *compiler) gateway() {
 	c.plan.Gateway.TimeZone = "UTC"
 	if len(c.top["gateway"]) == 0 {
@@ -45,6 +47,7 @@ func (c *compiler) gateway() {
 			g.TimeZone = s
 		}
 	}
+	c.shiftsOf(f.get("shifts"), f.get("time_zone"))
 	if n := f.get("outputs"); n != nil {
 		s, _ := c.word(n, "armed", "disarmed")
 		g.Armed = s == "armed"

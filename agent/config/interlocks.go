@@ -25,6 +25,8 @@ var interlockForm = form{
 	{name: "reset_when", also: []string{"reset-when"}},
 	{name: "arm_when", also: []string{"arm-when", "armed_when", "active_when"}},
 	{name: "arm_due", also: []string{"arm-due"}},
+	{name: "permissives", also: []string{"permissive", "start_when"}},
+	{name: "discrepancy", also: []string{"disagree"}},
 	{name: "test", also: []string{"proof_test", "drill"}},
 	{name: "test_every", also: []string{"test-every", "proof_test_every"}},
 	{name: "bypass", also: []string{"permit", "override"}},
@@ -65,6 +67,8 @@ func (c *compiler) interlock(p pair) {
 	}
 	c.degraded(f.get("degraded"), &x)
 	c.arming(f, &x)
+	c.permissives(f.get("permissives"), &x)
+	c.discrepancy(f.get("discrepancy"), chans, whole, &x)
 	c.bypass(f.get("bypass"), &x)
 	if n := f.get("test"); n != nil {
 		x.Test = c.ownPermit(n, "engineer, longest 1h", maxPermit)
@@ -81,15 +85,11 @@ func (c *compiler) interlock(p pair) {
 	c.plan.Rules.Interlocks = append(c.plan.Rules.Interlocks, x)
 }
 
-// settles is how long an interlock waits at a start for its inputs
-// (rules.Set.Settle).
-const settles = 30 * time.Second
-
 // blindChannels warns of channels that look back so far that they count as bad
 // after each start, and trip.
 func (c *compiler) blindChannels(chans []channel, x *rules.Interlock) {
 	for _, ch := range chans {
-		if ch.tag != nil && x.Bad != rules.LeftOut && ch.tag.blind > settles+x.BadAfter {
+		if ch.tag != nil && x.Bad != rules.LeftOut && ch.tag.blind > rules.DefaultSettle+x.BadAfter {
 			c.warn(ch.n, "channel-blind", "channel-blind", "time", spell(ch.tag.blind))
 		}
 	}
@@ -166,9 +166,9 @@ func (c *compiler) vote(n *node, whole int, x *rules.Interlock) {
 	case !cut || err1 != nil || err2 != nil:
 		c.bad(n, "bad-form", "write-form", "text", s, "form", "2 of 3 | any | all")
 	case m < 1 || m > of:
-		c.bad(n, "vote-impossible", "", "m", m, "n", of)
+		c.bad(n, "vote-impossible", "vote-impossible", "m", m, "n", of)
 	case whole >= 0 && of != whole:
-		c.bad(n, "vote-count", "", "n", of, "channels", whole)
+		c.bad(n, "vote-count", "vote-count", "n", of, "channels", whole)
 	default:
 		x.M = m
 	}
@@ -298,7 +298,7 @@ func (c *compiler) demands(n *node, x *rules.Interlock) {
 			d.RunOn, _ = c.span(n, 0, maxDelay)
 		}
 		if slices.ContainsFunc(x.Demands, func(y rules.Demand) bool { return y.Output == d.Output }) {
-			c.bad(toks[0], "demand-twice", "", "output", d.Output)
+			c.bad(toks[0], "demand-twice", "demand-twice", "output", d.Output)
 			continue
 		}
 		if c.demandable(toks[0], d.Output) {

@@ -190,7 +190,7 @@ func (c *compiler) drives(o *output, n *node) {
 	case w == nil:
 		return
 	case w.used != nil:
-		c.bad(where, "written-twice", "", "address", a.String(), "place", w.used.place.String())
+		c.bad(where, "written-twice", "written-twice", "address", a.String(), "place", w.used.place.String())
 		return
 	}
 	w.used = where
@@ -430,7 +430,7 @@ func (c *compiler) proof(o *output, n *node) {
 		return
 	}
 	const form = "comp1.fan-run = run within 10s"
-	cond, _, toks, ok := c.condition(c.lex(n), n, o.states, form)
+	cond, t, toks, ok := c.condition(c.lex(n), n, o.states, form)
 	if !ok {
 		return
 	}
@@ -442,4 +442,8 @@ func (c *compiler) proof(o *output, n *node) {
 		return
 	}
 	o.rule.Proved, o.rule.Proof, o.rule.Within = true, cond, d
+	word := c.lex(n)[2]
+	if v, ok := o.states[word.text]; ok && v != cond.Limit {
+		c.warn(word, "proof-word", "proof-word", "text", word.text, "output", o.plan.Name, "written", v, "tag", string(t.name), "read", cond.Limit)
+	}
 }

@@ -32,6 +32,7 @@ type node struct {
 	pairs  []pair
 	items  []*node
 	whole  *node // of a piece: what it was cut from
+	cell   bool  // its place is a cell's of a table: that of its pieces is the same
 }
 
 type kind uint8
@@ -351,8 +352,11 @@ func (n *node) pair(key string) *pair {
 // their own, with their place.
 func (n *node) piece(i, j int) *node {
 	from := utf8.RuneCountInString(n.text[:i])
-	x := &node{text: n.text[i:j], quoted: n.quoted, lost: n.lost, place: n.place, end: n.end, whole: n}
+	x := &node{text: n.text[i:j], quoted: n.quoted, lost: n.lost, place: n.place, end: n.end, whole: n, cell: n.cell}
 	x.width = max(utf8.RuneCountInString(x.text), 1)
+	if n.cell {
+		return x
+	}
 	x.place.Col += from
 	if n.quoted {
 		x.place.Col++

@@ -57,12 +57,27 @@ func (c *compiler) compilePeople() {
 		return
 	}
 	c.persons(c.paper(name).root)
+	c.private(name)
 	switch {
 	case file.lost || n.lost || c.lostIn(name):
 	case p.Empty():
 		c.warn(file, "people-nobody", "people-file")
 	case p.Able(p.Apply) == 0:
 		c.bad(n, "people-nobody-applies", "people-nobody-applies", "roles", listing(roleWords(p.Apply)))
+	}
+}
+
+// private lets no problem of the persons' file show more of its line than it must.
+func (c *compiler) private(file string) {
+	for i := range c.problems {
+		p := &c.problems[i]
+		if p.private || p.Place.File != file {
+			continue
+		}
+		p.private = true
+		if _, is := p.Args["text"]; is && p.Code != "bad-word" && p.Code != "bad-person-id" { // a role, an id
+			p.Args["text"] = "…"
+		}
 	}
 }
 
@@ -173,8 +188,10 @@ func (c *compiler) permitRoles(n *node) []string {
 // permitted warns at n where nobody with any of the roles can be proved.
 func (c *compiler) permitted(n *node, roles []people.Role) {
 	switch p := &c.plan.People; {
-	case len(c.top["people"]) == 0:
-		c.warn(n, "permit-without-people", "people-file")
+	case len(c.top["people"]) == 0: // said once: one file mends them all
+		if !slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Code == "permit-without-people" }) {
+			c.warn(n, "permit-without-people", "people-file")
+		}
 	case p.Able(roles) == 0 && !c.lostIn(p.File):
 		c.warn(n, "permit-for-nobody", "permit-for-nobody", "roles", listing(roleWords(roles)))
 	}
@@ -230,6 +247,7 @@ func ReadPeople(b *Bundle, file string) (*People, Problems) {
 	c.compilePeople()
 	if _, have := b.File(file); have && len(c.top["people"]) == 0 {
 		c.persons(c.paper(file).root)
+		c.private(file)
 	}
 	c.problems.tidy()
 	return &c.plan.People, c.problems

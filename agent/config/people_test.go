@@ -242,3 +242,28 @@ func TestPeopleOfTheBundle(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+// A PIN that somebody wrote in plain is in no message, whatever the field is called.
+func TestNoPINIsShown(t *testing.T) {
+	for _, persons := range []string{
+		"chen:\n  name: Chen\n  pni: secret77\n",
+		"chen:\n  name: Chen\n  pin:secret77\n",
+		"chen: {name: Chen, roles: [nobody], pin: secret77}\n",
+		"chen: {pin: secret77, naem: x}\n",
+		"chen: secret77\n",
+		"chen:\n  name: Chen\n  pin: secret77\n  roles: [operater]\n",
+		"chen:\n  name: Chen\n  password: 'secret77\n",
+		"secret77\n",
+	} {
+		b, _, problems := readPeople(t, peopleSite, persons)
+		if len(problems) == 0 {
+			t.Errorf("nothing is wrong with %q", persons)
+		}
+		for _, lang := range []i18n.Lang{i18n.Zh, i18n.En} {
+			var out strings.Builder
+			if err := problems.Write(&out, lang, b); err != nil || strings.Contains(out.String(), "secret77") {
+				t.Errorf("%q, %v:\n%s", persons, err, out.String())
+			}
+		}
+	}
+}

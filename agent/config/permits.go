@@ -39,7 +39,11 @@ func (c *compiler) permit(toks []*node, n *node, form string, most time.Duration
 		return rules.Permit{}
 	}
 	d, toks, ok := c.duration(toks, n)
-	if !ok || !c.bounds(n, d, minPermit, most) {
+	if !ok {
+		return rules.Permit{}
+	}
+	if d < minPermit || d > most {
+		c.bad(n, "out-of-bounds", "permit-length", "text", n.text, "low", spell(minPermit), "high", spell(most))
 		return rules.Permit{}
 	}
 	p.AtMost = d
@@ -149,7 +153,7 @@ func (c *compiler) escalations() {
 			case s == o.plan.Name || c.leadsTo(s, o.plan.Name, 0):
 				c.bad(n, "escalate-circle", "", "output", s)
 			case slices.Contains(o.rule.Escalate, s):
-				c.bad(n, "demand-twice", "", "output", s)
+				c.bad(n, "demand-twice", "demand-twice", "output", s)
 			default:
 				o.rule.Escalate = append(o.rule.Escalate, s)
 			}

@@ -181,6 +181,8 @@ type Problem struct {
 	Args  i18n.Args
 	Hint  string // words under "hint.<Hint>"; "" none
 	Warn  bool   // does not keep the plan from being made
+
+	private bool // of the persons' file: its line may show a PIN
 }
 
 // Problems is all of them, sorted by place.

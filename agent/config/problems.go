@@ -104,8 +104,11 @@ func (p Problem) write(w io.Writer, lang i18n.Lang, b *Bundle, files map[string]
 		fmt.Fprintf(w, "%s:%d:%d: %s\n", p.Place.File, p.Place.Line, p.Place.Col, text)
 	}
 	line, ok := lineOf(b, files, p.Place)
-	if line = people.Masked(line); p.Code == badPINHash || p.Code == badPINCost {
+	switch line = people.Masked(line); {
+	case p.Code == badPINHash || p.Code == badPINCost:
 		line = hidden(line, p.Place.Col)
+	case p.private:
+		line = personLine(line)
 	}
 	if !ok {
 		if remedy != "" {
@@ -120,6 +123,21 @@ func (p Problem) write(w io.Writer, lang i18n.Lang, b *Bundle, files map[string]
 		caret += " " + remedy
 	}
 	fmt.Fprintf(w, "      | %s\n", caret)
+}
+
+// personLine hides what of a line of the persons' file may be a PIN that somebody
+// wrote in plain, at a field of whatever name: what stands behind its first
+// key, but for names and roles.
+func personLine(line string) string {
+	key, _, is := strings.Cut(line, ":")
+	switch strings.TrimSpace(key) {
+	case "name", "roles":
+		return line
+	}
+	if !is {
+		return hidden(line, 1)
+	}
+	return hidden(line, utf8.RuneCountInString(key)+2)
 }
 
 // hidden returns a line with everything from a column on hidden, as wide.

@@ -25,6 +25,7 @@ var shipped = []string{"ammonia", "gb50493", "gbz21", "gbzt223", "isa182", "ne43
 type sourced struct {
 	v       float64
 	unit    string
+	how     string // a product, as it is printed: "20 mg/m³ × 50 %"; "" it is none
 	mark    string // verified: a public source says so; memory: to be confirmed; derived: reckoned or chosen by us
 	sources []string
 }
@@ -32,7 +33,12 @@ type sourced struct {
 var marks = []string{"verified", "memory", "derived"}
 
 // written is the number as the source writes it.
-func (s *sourced) written() string { return strings.TrimSuffix(decimal(s.v)+" "+s.unit, " ") }
+func (s *sourced) written() string {
+	if s.how != "" {
+		return s.how
+	}
+	return strings.TrimSuffix(decimal(s.v)+" "+s.unit, " ")
+}
 
 func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
@@ -43,6 +49,8 @@ type scheme struct {
 	sources  map[string]string // key → where
 	caveats  []rules.Text
 	profiles map[string]*profile
+	words    map[string]*level // of the levels that limits of exposure become
+	action   *sourced          // % of a day's limit that is the action level; nil none
 }
 
 // A profile is what a scheme proposes for one substance or kind of signal.
@@ -59,6 +67,8 @@ type profile struct {
 	raiseAfter *sourced
 	clearAfter *sourced
 	latch      bool
+	ready      *sourced // longest warm-up
+	test       *sourced // longest calibration, bump test or inhibit
 
 	mac, twa, stel *sourced // limits of exposure; no alarm levels
 }
@@ -91,9 +101,12 @@ var schemeForm = form{
 	{name: "caveats"},
 	{name: "levels"},
 	{name: "idlh"},
+	{name: "action"},
 	{name: "deadband"},
 	{name: "raise_after"},
 	{name: "clear_after"},
+	{name: "ready_within"},
+	{name: "test_within"},
 	{name: "profiles", must: true},
 }
 
@@ -109,6 +122,8 @@ var profileForm = form{
 	{name: "deadband"},
 	{name: "raise_after"},
 	{name: "clear_after"},
+	{name: "ready_within"},
+	{name: "test_within"},
 	{name: "latch"},
 	{name: "mac"},
 	{name: "twa"},
@@ -159,6 +174,7 @@ func (c *compiler) scheme(name string) *scheme {
 	c.schemes[name] = s
 	words := map[string]*level{}
 	c.levelWords(f.get("levels"), words)
+	s.words, s.action = words, c.sourced(s, f.get("action"), "%")
 	share := fields{form: form{}}
 	if n := f.get("idlh"); n != nil {
 		share = c.read(n, "idlh", form{{name: "high", must: true}, {name: "high-high", must: true}})
@@ -242,6 +258,8 @@ func (c *compiler) readProfile(s *scheme, file fields, words map[string]*level, 
 	p.deadband = c.sourced(s, either("deadband"), "")
 	p.raiseAfter = c.sourcedDelay(s, either("raise_after"))
 	p.clearAfter = c.sourcedDelay(s, either("clear_after"))
+	p.ready = c.sourcedDelay(s, either("ready_within"))
+	p.test = c.sourcedDelay(s, either("test_within"))
 	p.latch = c.yes(f.get("latch"), false)
 	p.mac, p.twa, p.stel = c.sourced(s, f.get("mac"), "mg/m³"), c.sourced(s, f.get("twa"), "mg/m³"), c.sourced(s, f.get("stel"), "mg/m³")
 	if n := f.get("confirm"); n != nil {

@@ -27,8 +27,21 @@ type Basis struct {
 	Deadband DeadbandBasis
 	OnDelay  DelayBasis
 	OffDelay DelayBasis
+	Ready    DelayBasis // longest warm-up
+	Test     DelayBasis // longest calibration, bump test or inhibit
 	Confirm  rules.Text // what must be confirmed; may be empty
 	Place    Place
+}
+
+// Unapproved returns the entries of alarms with a limit that only a profile
+// proposes, and that nobody has approved.
+func (p *Plan) Unapproved() (list []Basis) {
+	for _, b := range p.Profiles {
+		if b.Proposed && b.Approved == "" {
+			list = append(list, b)
+		}
+	}
+	return list
 }
 
 // A Scheme is a file of profiles that the site uses, with what people must
@@ -56,10 +69,11 @@ type LimitBasis struct {
 	Gas     rules.Text // where a gas was needed; its LEL or its mass
 	Air     bool       // mass: at the temperature and pressure of the workplace
 	Origin
-	Apart    bool // the site wrote a deadband or a delay for this limit alone
-	Deadband float64
-	OnDelay  time.Duration
-	OffDelay time.Duration
+	LatchOver bool // above the range of the instrument it is raised and latches
+	Apart     bool // the site wrote a deadband or a delay for this limit alone
+	Deadband  float64
+	OnDelay   time.Duration
+	OffDelay  time.Duration
 }
 
 // DeadbandBasis is where a deadband comes from. The zero value is none.

@@ -65,7 +65,7 @@ func TestProfiledSite(t *testing.T) {
 		{
 			Name: "nh3.high-high", Text: rules.Text{Zh: "一号机房：氨浓度二级报警", En: "Machine room 1: Ammonia level 2"}, Guide: guide,
 			Cond: rules.Condition{Tag: id("d.nh3"), Op: rules.GE, Limit: 56}, Priority: rules.High, Deadband: 2,
-			OnDelay: 2 * time.Second, OffDelay: 10 * time.Second, Group: "machine-room", NoShelve: true,
+			OnDelay: 2 * time.Second, OffDelay: 10 * time.Second, Group: "machine-room", NoShelve: true, LatchOver: true,
 		},
 		{ // the site's own words go first, the rest is the profile's
 			Name: "cl2.high", Text: rules.Text{Zh: "氯气高", En: "Chlorine high"},
@@ -75,7 +75,23 @@ func TestProfiledSite(t *testing.T) {
 		{
 			Name: "cl2.high-high", Text: rules.Text{Zh: "氯气浓度二级报警", En: "Chlorine level 2"},
 			Cond: rules.Condition{Tag: id("d.cl2"), Op: rules.GE, Limit: 0.67}, Priority: rules.High, Deadband: 0.02,
-			OffDelay: 10 * time.Second, NoShelve: true,
+			OffDelay: 10 * time.Second, NoShelve: true, LatchOver: true,
+		},
+		{ // not watched for another reason than those that have their own
+			Name: "d.nh3.not-watched", Text: rules.Text{Zh: "d.nh3 失去监视（一号机房）", En: "d.nh3 is not watched (Machine room 1)"},
+			Cond: rules.Condition{Tag: id("d.nh3")}, Priority: rules.High, OnDelay: 10 * time.Second, NotWatched: true, Except: rules.WarmingUp | rules.InTest,
+		},
+		{
+			Name: "d.nh3.not-ready", Text: rules.Text{Zh: "d.nh3 未就绪：预热时间过长（一号机房）", En: "d.nh3 is not ready: it warms up too long (Machine room 1)"},
+			Cond: rules.Condition{Tag: id("d.nh3")}, Priority: rules.High, OnDelay: 5 * time.Minute, NotWatched: true, Only: rules.WarmingUp,
+		},
+		{
+			Name: "d.nh3.in-test", Text: rules.Text{Zh: "d.nh3 处于标定或试验状态时间过长（一号机房）", En: "d.nh3 is in test too long (Machine room 1)"},
+			Cond: rules.Condition{Tag: id("d.nh3")}, Priority: rules.High, OnDelay: time.Hour, NotWatched: true, Only: rules.InTest,
+		},
+		{ // no profile, no states of its own
+			Name: "d.t.not-watched", Text: rules.Text{Zh: "d.t 失去监视", En: "d.t is not watched"},
+			Cond: rules.Condition{Tag: id("d.t")}, Priority: rules.High, OnDelay: 10 * time.Second, NotWatched: true,
 		},
 		{ // oxygen in its own unit is taken as it is
 			Name: "o2.low", Text: rules.Text{Zh: "氧气浓度欠氧报警", En: "Oxygen deficiency"},
@@ -104,6 +120,14 @@ func TestProfiledSite(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
 	}
+	for name, want := range map[tag.Name]bool{"d.nh3": true, "d.cl2": true, "d.lel": true, "d.o2": true, "d.p": false} {
+		if got := plan.Rules.Tags[id(name)].OverRange; got != want {
+			t.Errorf("%s above its range counts: %v", name, got)
+		}
+	}
+	if list := plan.Unapproved(); len(list) != 1 || list[0].Alarm != "lel" || plan.Conditions[NotApproved] == 0 {
+		t.Errorf("not approved: %+v, condition %d", list, plan.Conditions[NotApproved])
+	}
 	if a := alarmNamed(t, plan, "mass.high"); a.Cond.Limit != 17 { // 25 ppm = 17.7 mg/m³
 		t.Errorf("25 ppm on an instrument in mg/m³: %g", a.Cond.Limit)
 	}
@@ -119,7 +143,8 @@ func equalAlarms(a, b rules.Alarm) bool {
 	a.Modes, b.Modes = nil, nil
 	return a.Name == b.Name && a.Text == b.Text && a.Guide == b.Guide && a.Cond == b.Cond && a.Priority == b.Priority && a.Deadband == b.Deadband &&
 		a.OnDelay == b.OnDelay && a.OffDelay == b.OffDelay && a.Latch == b.Latch && a.AutoAck == b.AutoAck && a.Realarm == b.Realarm &&
-		a.Group == b.Group && a.NoShelve == b.NoShelve && a.ShelveAtMost == b.ShelveAtMost && a.Suppress == b.Suppress && a.Beyond == b.Beyond && a.NotWatched == b.NotWatched
+		a.Group == b.Group && a.NoShelve == b.NoShelve && a.ShelveAtMost == b.ShelveAtMost && a.Suppress == b.Suppress && a.Beyond == b.Beyond && a.NotWatched == b.NotWatched &&
+		a.LatchOver == b.LatchOver && a.Except == b.Except && a.Only == b.Only
 }
 
 // What people get wrong with profiles, units and the fields of an alarm: each
@@ -143,6 +168,11 @@ func TestProfileMistakes(t *testing.T) {
 		{RulesFile, nh3, "profile: gb50493/nh3\n    high: {at: «60 ppm}\n", "limit-order warning looser-than-profile"},
 		{RulesFile, nh3, "profile: gb50493/nh3\n    high: {at: «120 ppm}\n", "limit-outside-range"},
 		{RulesFile, nh3, "profile: gb50493/nh3\n    high-high: {shelve: «yes}\n", "shelve-forbidden"},
+		{RulesFile, nh3, "profile: gb50493/nh3\n    high-high: {over_range: «no}\n", "over-range-forbidden"},
+		{RulesFile, nh3, "profile: gb50493/nh3\n    auto_ack: «yes\n", "latch-auto-ack"},
+		{RulesFile, nh3, "profile: gb50493/nh3\n    test_within: «48h\n", "out-of-bounds"},
+		{RulesFile, nh3, "profile: gb50493/nh3\n    ready_within: «1s\n", "out-of-bounds"},
+		{RulesFile, "high: {at: 131 °F,", "low: {at: 3 °C, priority: low, text: x, over_range: «yes}\n    high: {at: 131 °F,", "over-range-low"},
 		{RulesFile, "2026-03-02 EHS-117\n    group", "«2026-02-30 EHS-117\n    group", "bad-approval"},
 		{RulesFile, "2026-03-02 EHS-117\n    group", "«2026-03-02\n    group", "bad-approval"},
 		{RulesFile, "2026-03-02 EHS-117\n    group", "«Zhang San\n    group", "bad-approval"},

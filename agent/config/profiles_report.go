@@ -28,6 +28,9 @@ func (b Basis) write(w io.Writer, lang i18n.Lang) {
 	}
 	for _, l := range b.Limits {
 		say("limit", i18n.Args{"kind": l.Kind, "limit": brief(l.Limit), "unit": b.Unit, "basis": l.basis(b.Unit, lang)}, l.Origin)
+		if l.LatchOver {
+			say("latch-over", nil, Origin{})
+		}
 		if l.Apart {
 			say("apart", i18n.Args{"deadband": brief(l.Deadband), "unit": b.Unit, "on": spell(l.OnDelay), "off": spell(l.OffDelay)}, Origin{})
 		}
@@ -40,7 +43,7 @@ func (b Basis) write(w io.Writer, lang i18n.Lang) {
 	for _, x := range []struct {
 		words string
 		d     DelayBasis
-	}{{"on-delay", b.OnDelay}, {"off-delay", b.OffDelay}} {
+	}{{"on-delay", b.OnDelay}, {"off-delay", b.OffDelay}, {"ready-within", b.Ready}, {"test-within", b.Test}} {
 		switch {
 		case x.d == DelayBasis{}:
 		case x.d.Mark == "":

@@ -189,7 +189,7 @@ func (p *Plan) response(x rules.Interlock, ch rules.Channel, d rules.Demand, o O
 	}
 	r.Blind = p.Rules.Tags[t.ID].TTL
 	for _, a := range p.Rules.Alarms {
-		if a.NotWatched && a.Cond.Tag == t.ID {
+		if a.NotWatched && a.Only == 0 && a.Cond.Tag == t.ID {
 			r.Blind += a.OnDelay
 		}
 	}
@@ -314,21 +314,27 @@ func (r Response) write(w io.Writer, lang i18n.Lang) {
 		"channel": r.Channel, "output": r.Output,
 		"worst": spell(r.Worst()), "dead": spell(r.WorstDead()), "blind": spell(r.Blind), "t90": t90,
 	}))
-	terms := func(ahead, out time.Duration) string {
-		var parts []string
-		for _, x := range []struct {
-			name string
-			d    time.Duration
-		}{{"scan", r.Scan}, {"ahead", ahead}, {"read", r.Read}, {"look-back", r.LookBack}, {"on-delay", r.OnDelay}, {"decision", r.Decision}, {"delay", r.Delay}, {"ahead-out", out}, {"write", r.Write}} {
-			if x.name == "look-back" && x.d == 0 {
-				continue // no computed channel
-			}
-			parts = append(parts, lang.Text("config.term-"+x.name, i18n.Args{"d": spell(x.d)}))
-		}
-		return strings.Join(parts, " + ")
+	fmt.Fprintln(w, lang.Text("config.report-terms", i18n.Args{"terms": r.Terms(lang, false)}))
+	fmt.Fprintln(w, lang.Text("config.report-terms-dead", i18n.Args{"terms": r.Terms(lang, true)}))
+}
+
+// Terms prints what Worst, or WorstDead where dead, is the sum of.
+func (r Response) Terms(lang i18n.Lang, dead bool) string {
+	ahead, out := r.Ahead, r.AheadOut
+	if dead {
+		ahead, out = r.AheadDead, r.AheadOutDead
 	}
-	fmt.Fprintln(w, lang.Text("config.report-terms", i18n.Args{"terms": terms(r.Ahead, r.AheadOut)}))
-	fmt.Fprintln(w, lang.Text("config.report-terms-dead", i18n.Args{"terms": terms(r.AheadDead, r.AheadOutDead)}))
+	var parts []string
+	for _, x := range []struct {
+		name string
+		d    time.Duration
+	}{{"scan", r.Scan}, {"ahead", ahead}, {"read", r.Read}, {"look-back", r.LookBack}, {"on-delay", r.OnDelay}, {"decision", r.Decision}, {"delay", r.Delay}, {"ahead-out", out}, {"write", r.Write}} {
+		if x.name == "look-back" && x.d == 0 {
+			continue // no computed channel
+		}
+		parts = append(parts, lang.Text("config.term-"+x.name, i18n.Args{"d": spell(x.d)}))
+	}
+	return strings.Join(parts, " + ")
 }
 
 func milli(d time.Duration) string { return fmt.Sprintf("%.3g ms", d.Seconds()*1000) }

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	storyForm = form{{name: "name", must: true}, {name: "story", must: true, also: []string{"steps"}}}
+	storyForm = form{{name: "name", must: true}, {name: "starts", also: []string{"start", "begins"}}, {name: "story", must: true, also: []string{"steps"}}}
 	stepForm  = form{{name: "at", must: true}, {name: "set"}, {name: "do"}, {name: "expect"}}
 )
 
@@ -40,6 +40,9 @@ func (c *compiler) story(n *node) {
 	s := ruletest.Story{Where: n.place.String()}
 	before := len(c.problems)
 	s.Name, _ = c.prose(f.get("name"))
+	if n := f.get("starts"); n != nil {
+		s.Start = c.storyStart(n)
+	}
 	steps := f.get("story")
 	if !c.isList(steps, "- at: 0s") {
 		return
@@ -82,6 +85,12 @@ var qualities = map[string]tag.Quality{
 	"test":      tag.GoodQuality | tag.Test,
 	"uncertain": tag.Quality(tag.Uncertain)<<30 | tag.Quality(tag.UncertainPlain)<<8,
 	"forced":    tag.GoodQuality | tag.Forced,
+
+	// What a detector says of itself, as its state word would be read (quality.go).
+	"warm-up":     doubt(tag.Initial),
+	"calibration": bad(tag.FunctionCheck, 0),
+	"over-range":  tag.GoodQuality | tag.LimitHigh,
+	"under-range": bad(tag.OutOfRange, tag.LimitLow),
 }
 
 // sets reads `{nh3-1.gas: 5 ppm, nh3-2.gas: bad, nh3-3.gas: ramp to 160 ppm by 60s}`.
@@ -244,6 +253,18 @@ func (c *compiler) namedRules() {
 	}
 	for _, x := range c.plan.Rules.Interlocks {
 		c.ruleKind[x.Name] = lockRule
+		if x.Discrepancy.Priority > 0 {
+			c.ruleKind[x.Name+".discrepancy"] = alarmRule
+		}
+		for _, p := range x.Permissives {
+			c.ruleKind[x.Name+"."+p.Name+".not-permitted"] = alarmRule
+		}
+		if x.ArmWithin > 0 {
+			c.ruleKind[x.Name+".not-armed"] = alarmRule
+		}
+		if x.Bypass.AlarmOnly {
+			c.ruleKind[x.Name+".bypass-overdue"] = alarmRule
+		}
 		if x.DegradedPriority > 0 {
 			c.ruleKind[x.Name+".degraded"] = alarmRule
 		}

@@ -148,9 +148,6 @@ func (c *compiler) unknownExpectation(n *node) {
 	c.unknown(n, "unknown-expectation", n.text, func() []string { return append(c.ruleNames(), outputs()...) })
 }
 
-// settleAtMost is the longest start of an interlock where the set does not say.
-const settleAtMost = 30 * time.Second
-
 // mustBeAbleToFail refuses a story that holds whatever the rules are: it
 // neither acts nor expects, or it expects only what is so before anything that
 // the rule looks at was ever read. That is, an alarm whose tag the story has
@@ -190,7 +187,7 @@ func (c *compiler) given(x *ruletest.Expect, at time.Duration, set map[tag.ID]bo
 	untouched := func(id tag.ID) bool {
 		return int(id) < len(c.tags) && c.tags[id] != nil && c.tags[id].device != nil && !set[id]
 	}
-	early := at < cmp.Or(c.plan.Rules.Settle, settleAtMost)
+	early := at < cmp.Or(c.plan.Rules.Settle, rules.DefaultSettle)
 	starting := func(l *rules.Interlock) bool {
 		return early && slices.ContainsFunc(l.Channels, func(ch rules.Channel) bool { return untouched(ch.Cond.Tag) })
 	}

@@ -46,7 +46,7 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "
 // setText writes `140 ppm bad`.
 func (p *Plan) setText(s *ruletest.Set) string {
 	text := p.valueText(s.Tag, s.Value)
-	for _, word := range []string{"bad", "stale", "sensor", "test", "uncertain", "forced"} {
+	for _, word := range []string{"bad", "stale", "sensor", "test", "uncertain", "forced", "warm-up", "calibration", "over-range", "under-range"} {
 		if qualities[word] == s.Quality {
 			return strings.TrimSpace(text + " " + word)
 		}

@@ -29,6 +29,10 @@ type tagInfo struct {
 	gas         *tagGas
 	gasLost     bool          // its gas could not be read
 	blind       time.Duration // of a computed tag: how long after a start it is bad at least
+	detector    bool          // its profile names a gas, or a limit of it latches above the range
+	ready       time.Duration // longest warm-up; 0 not said
+	inTest      time.Duration // longest test; 0 not said
+	exposed     exposed       // of a computed tag: which limit of exposure is its
 	through     units.Gas     // of a computed tag: the one gas of those that it looks at
 }
 

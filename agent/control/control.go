@@ -16,7 +16,7 @@
 // a kill between the two leaves either neither or both, and a restart resends
 // what the keeper has not confirmed: each event is recorded exactly once.
 //
-// Imports: config, output, scan, latch, ring, rules, drivers/tag.
+// Imports: config, output, scan, latch, ring, rules, rules/load, drivers/tag.
 package control
 
 import (
@@ -35,6 +35,7 @@ import (
 	"davy/agent/scan"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/load"
 )
 
 // Limits.
@@ -60,6 +61,7 @@ type Options struct {
 	Clock  func() (trusted bool, largest time.Duration)
 	Log    *slog.Logger // must not wait for anything: the loop writes to it
 	Memory Memory       // as restored; Lineage and Serial go on from it
+	Load   *load.Meter  // counts what alarms ask of people, from one loop to the next; the loop's while it runs; nil: nothing is counted
 }
 
 // Loop decides. Make it with New; Run it once.
@@ -194,6 +196,7 @@ func (l *Loop) Do(ctx context.Context, c rules.Command) error {
 	var err error // the loop's until call has returned nil
 	if cerr := l.call(ctx, func() {
 		now := l.o.Now()
+		l.age(now) // a reset or an acknowledgement judges by nothing that is too old
 		if err = rules.Do(l.o.Engine, l.image, now, c, &l.out); err != nil {
 			var refused *rules.RefusedError
 			note := err.Error()
@@ -285,6 +288,7 @@ func (l *Loop) Note(e rules.Event) {
 
 func (l *Loop) record(e *rules.Event) {
 	l.mem.Serial++
+	l.o.Load.Take(e) // with its own flag: outputs that are disarmed do not quiet an alarm
 	ev := ring.Event{Serial: l.mem.Serial, Event: *e, Samples: uint32(len(e.Record))}
 	ev.Votes = slices.Clone(e.Votes) // the engine's own live until its next step
 	ev.Record = slices.Clone(ring.Thin(e.Record))
@@ -422,6 +426,18 @@ func (l *Loop) settle(now tag.Stamp) {
 	l.next = l.out.Next
 }
 
+// age makes readings that are too old by now stale, and returns when to look
+// again. Nothing came of these, and that is to be known afterwards.
+func (l *Loop) age(now tag.Stamp) (next int64) {
+	next = l.image.Age(now)
+	for _, id := range l.image.Aged() {
+		r := l.image.Readings()[id]
+		r.Received = now
+		l.turn.Readings = append(l.turn.Readings, r)
+	}
+	return next
+}
+
 // solve is the end of a turn.
 func (l *Loop) solve() {
 	now := l.o.Now()
@@ -431,7 +447,7 @@ func (l *Loop) solve() {
 		l.put("control.slow", late > slow)
 	}
 	l.checkClock(now)
-	aged := l.image.Age(now)
+	aged := l.age(now)
 	l.stepOnce(now)
 	if aged != 0 && (l.next == 0 || aged < l.next) {
 		l.next = aged

@@ -8,6 +8,7 @@ import (
 	"davy/agent/ring"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/load"
 )
 
 // View is a consistent copy of what the loop knows, made between two turns.
@@ -25,6 +26,7 @@ type View struct {
 	Devices      []rules.DeviceView
 	Forces       []rules.ForceView
 	Log          []ring.Event // oldest first
+	Load         load.Figures // what the alarms of the last day asked of people
 }
 
 // View copies what is, from any goroutine.
@@ -32,6 +34,7 @@ func (l *Loop) View(ctx context.Context) (*View, error) {
 	var v *View // the loop's until call has returned nil
 	err := l.call(ctx, func() {
 		now := l.o.Now()
+		l.age(now) // after a loop that stood still nothing old is shown as good
 		in := rules.Input{Now: now, Image: l.image.Readings()}
 		v = &View{
 			At: now, Armed: l.mem.Armed, Turns: l.turns, Longest: l.longest,
@@ -44,6 +47,7 @@ func (l *Loop) View(ctx context.Context) (*View, error) {
 			Forces:     l.o.Engine.Forces(nil, now),
 			Log:        append(slices.Clone(l.log[l.logAt:]), l.log[:l.logAt]...),
 		}
+		v.Load = l.o.Load.Figures(now, v.Alarms)
 		for i := range v.Interlocks { // the engine's own slices live until its next step
 			v.Interlocks[i].Votes = slices.Clone(v.Interlocks[i].Votes)
 			if b := v.Interlocks[i].Bypass; b != nil {

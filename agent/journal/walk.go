@@ -37,9 +37,10 @@ func (r *Record) Canonical(dst []byte) []byte {
 
 // Reader reads a journal without changing it, also while a keeper has it open.
 type Reader struct {
-	files   []string
-	tmp     string
-	Damaged []string // what could not be read, after Walk
+	files     []string
+	tmp       string
+	stretches []stretch // of Spans
+	Damaged   []string  // what could not be read, after Walk
 }
 
 // snapshotTries is how often a file is copied again because a transaction came in between.

@@ -138,7 +138,7 @@ func AlarmOf(a *rules.AlarmView, names Names) Alarm {
 		Name: a.Name, Text: TextOf(a.Text), State: AlarmStateOf(a.State), Priority: PriorityOf(a.Priority),
 		Occurrence: a.Occurrence, Raised: Wall(a.Raised), Value: number(a.Value), NotWatched: a.NotWatched, Agent: a.Agent,
 		Sort: SortName(a.Sort), Of: a.Of, Standing: a.Standing, Sounds: a.Sounds, First: a.First, Group: a.Group, Left: max(a.Left, 0).Seconds(),
-		Who: a.Who, Note: a.Note, Under: a.Under, Mode: a.Mode, Test: a.Test,
+		Who: a.Who, Note: a.Note, Under: a.Under, InTest: a.InTest, Mode: a.Mode, Test: a.Test,
 	}
 	if a.Guide != (rules.Text{}) {
 		guide := TextOf(a.Guide)
@@ -164,7 +164,16 @@ func InterlockOf(i *rules.InterlockView) Interlock {
 		TrippedAt: Wall(i.TrippedAt), FirstOut: i.FirstOut, Votes: votesOf(i.Votes),
 		ResetReady: i.ResetReady, ResetIn: i.ResetIn.Seconds(),
 		Bypass: bypassOf(i.Bypass), Test: i.Test, Missing: i.Missing, OutOfService: i.OutOfService,
+		NotPermitted: permissivesOf(i.NotPermitted),
 	}
+}
+
+func permissivesOf(list []rules.PermissiveView) []Permissive {
+	var out []Permissive
+	for _, p := range list {
+		out = append(out, Permissive(p))
+	}
+	return out
 }
 
 func votesOf(votes []rules.Vote) []Vote {

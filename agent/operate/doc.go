@@ -22,7 +22,7 @@
 // Who owns what: the Server owns the socket's file and its connections; the
 // Handler owns the truth. Nothing is durable.
 //
-// Imports: rules, drivers/tag, agent/config, agent/ring (kinds of events), agent/i18n.
+// Imports: rules, rules/load, drivers/tag, agent/config, agent/ring (kinds of events), agent/i18n.
 package operate
 
 import (

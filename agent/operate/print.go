@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"davy/agent/config"
 	"davy/agent/i18n"
+	"davy/rules"
 )
 
 // Paper is how a View is printed for people.
@@ -505,8 +507,13 @@ func (p *page) eventMore(e *Event) string {
 			}
 			note = unfilled(refused.In(p.Lang))
 		}
-		if e.Kind == "alarm-suppressed" {
+		switch {
+		case e.Kind == "alarm-suppressed" && strings.HasSuffix(note, config.InTestSuffix):
+			note = p.say("operate.detector-in-test", nil)
+		case e.Kind == "alarm-suppressed":
 			note = p.say("operate.stands-under", i18n.Args{"rule": note})
+		case e.Kind == "alarm-returned" && note == rules.OverRangeNote:
+			note = p.say("operate.latched-over", nil)
 		}
 		parts = append(parts, note)
 	}

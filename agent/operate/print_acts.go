@@ -100,6 +100,9 @@ func (p *page) by(a *Alarm) string {
 		if a.Under != "" {
 			return p.say("operate.stands-under", i18n.Args{"rule": a.Under})
 		}
+		if a.InTest {
+			return p.say("operate.detector-in-test", nil)
+		}
 		return p.say("operate.by-design", nil)
 	}
 	return ""
@@ -184,6 +187,9 @@ func (p *page) points() {
 		if k.Test {
 			row("test", k.Name, k.Text.In(p.Lang), "")
 		}
+		if len(k.NotPermitted) > 0 && k.State != Unarmed && k.State != Starting {
+			row("not-permitted", k.Name, k.Text.In(p.Lang), p.permissives(k.NotPermitted))
+		}
 		if k.OutOfService {
 			row("cannot-trip", k.Name, k.Text.In(p.Lang), "")
 		}
@@ -258,4 +264,16 @@ func (p *page) eventActs(e *Event) []string {
 		parts = append(parts, p.say("operate.samples", i18n.Args{"n": e.Samples}))
 	}
 	return parts
+}
+
+// permissives names those that do not hold.
+func (p *page) permissives(list []Permissive) string {
+	var names []string
+	for _, x := range list {
+		if x.Unknown {
+			x.Name = p.say("operate.permissive.unknown", i18n.Args{"name": x.Name})
+		}
+		names = append(names, x.Name)
+	}
+	return strings.Join(names, p.say("operate.comma", nil))
 }

@@ -31,6 +31,7 @@ type View struct {
 	Devices    []Device    `json:"devices,omitempty"`
 	Forces     []Forced    `json:"forces,omitempty"`
 	Keeper     Keeper      `json:"keeper"`
+	Load       *Load       `json:"load,omitempty"`
 	Log        []Event     `json:"log,omitempty"` // oldest first; at most MaxLog
 }
 
@@ -203,12 +204,13 @@ type Alarm struct {
 	Sounds   bool    `json:"sounds"`          // unacknowledged, not silenced, and nothing louder stands beyond it
 	First    bool    `json:"first,omitempty"` // of its group
 	Group    string  `json:"group,omitempty"`
-	Left     float64 `json:"left_s,omitempty"` // of shelved: until it ends
-	Who      string  `json:"who,omitempty"`    // of shelved and out-of-service
-	Note     string  `json:"note,omitempty"`   // what that person wrote
-	Under    string  `json:"under,omitempty"`  // of suppressed: the alarm that stands for it; absent: a condition of its rule
-	Mode     string  `json:"mode,omitempty"`   // whose limit counts
-	Test     bool    `json:"test,omitempty"`   // no true alarm: forced, tested or drilled
+	Left     float64 `json:"left_s,omitempty"`  // of shelved: until it ends
+	Who      string  `json:"who,omitempty"`     // of shelved and out-of-service
+	Note     string  `json:"note,omitempty"`    // what that person wrote
+	InTest   bool    `json:"in_test,omitempty"` // of suppressed: its detector is in test
+	Under    string  `json:"under,omitempty"`   // of suppressed: the alarm that stands for it; absent: a condition of its rule
+	Mode     string  `json:"mode,omitempty"`    // whose limit counts
+	Test     bool    `json:"test,omitempty"`    // no true alarm: forced, tested or drilled
 }
 
 // InterlockState is the state of an interlock.
@@ -239,8 +241,16 @@ type Interlock struct {
 	// Missing is what keeps a tripped one from being reset: channels and tags
 	// whose reset conditions do not hold.
 	Missing []string `json:"missing,omitempty"`
+	// NotPermitted are the permissives that do not hold, or of which it is not known.
+	NotPermitted []Permissive `json:"not_permitted,omitempty"`
 	// OutOfService: as things are it cannot trip.
 	OutOfService bool `json:"out_of_service,omitempty"`
+}
+
+// Permissive is one that does not hold.
+type Permissive struct {
+	Name    string `json:"name"`
+	Unknown bool   `json:"unknown,omitempty"` // it is not known whether it does
 }
 
 // VoteReason says why a channel votes to trip.

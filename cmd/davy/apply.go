@@ -77,6 +77,7 @@ func apply(c *cli.Call) error {
 	} else if err := showDifference(c, old, bundle); err != nil {
 		return err
 	}
+	sayUnapproved(c, plan)
 	by.say(c, plan)
 	if !c.Set("yes") && !confirmed(c, by.name()) {
 		return &cli.Error{Exit: cli.Failed, Key: "davy.apply.not-confirmed"}
@@ -161,6 +162,25 @@ func showDifference(c *cli.Call, old *agent.Accepted, bundle *config.Bundle) err
 	c.Say("davy.apply.difference", i18n.Args{"hash": old.Hash[:12], "person": old.Who, "at": old.At.Local().Format("2006-01-02 15:04:05"), "reason": old.Reason})
 	return config.WriteDiff(c.Out, config.Diff(old.Bundle, bundle))
 }
+
+// sayUnapproved says which limits become live that a profile proposes and
+// nobody has approved. It is no refusal: an alarm by a standard's figure is safer
+// than none, and an approval that is written to get past one is worth nothing.
+// What stands from then on is the alarm plan.not-approved.
+func sayUnapproved(c *cli.Call, plan *config.Plan) {
+	list := plan.Unapproved()
+	if len(list) == 0 {
+		return
+	}
+	var names []string
+	for _, b := range list[:min(len(list), maxNamed)] {
+		names = append(names, b.Alarm)
+	}
+	c.Say("davy.apply.not-approved", i18n.Args{"n": len(list), "names": strings.Join(names, ", ")})
+}
+
+// maxNamed is how many alarms are named of those that nobody approved.
+const maxNamed = 20
 
 // confirmed asks the person at the keyboard.
 func confirmed(c *cli.Call, as string) bool {

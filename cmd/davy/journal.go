@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,10 +15,8 @@ import (
 	"davy/agent/evidence"
 	"davy/agent/i18n"
 	"davy/agent/journal"
-	"davy/agent/ring"
+	"davy/agent/replay/history"
 	"davy/agent/wire"
-	"davy/drivers/tag"
-	"davy/rules"
 )
 
 // Where the keeper keeps things in the state directory.
@@ -51,7 +48,7 @@ func journalCommand(c *cli.Call) error {
 	}
 	defer r.Close()
 	if c.Args[0] == "export" {
-		err = exportJournal(c, r)
+		err = history.Export(c.Out, r)
 	} else {
 		err = statJournal(c, r)
 	}
@@ -99,80 +96,6 @@ func statJournal(c *cli.Call, r *journal.Reader) error {
 	}
 	c.Say("davy.journal.hash", i18n.Args{"count": s.Records, "hash": s.Hash})
 	return nil
-}
-
-// exported is one record as a line of JSON.
-type exported struct {
-	Epoch   string       `json:"epoch"`
-	Stream  string       `json:"stream"`
-	Number  uint64       `json:"number"`
-	Tag     string       `json:"tag,omitempty"` // by the tag table of the epoch; not known without it
-	Event   *wire.Event  `json:"event,omitempty"`
-	Reading *tag.Reading `json:"reading,omitempty"`
-	Value   string       `json:"value,omitempty"`
-	Name    string       `json:"value_name,omitempty"` // by that table too: of a state, or the text itself
-	Record  []sampled    `json:"record,omitempty"`     // the event's frozen record, readable
-}
-
-// sampled is one reading of a frozen record.
-type sampled struct {
-	Tag     string `json:"tag"` // by that table; "tag-N" of one that it does not hold
-	At      int64  `json:"at"`  // wall, ns
-	Value   string `json:"value,omitempty"`
-	Name    string `json:"value_name,omitempty"`
-	Quality uint32 `json:"quality"`
-}
-
-func recordOf(e *wire.Event, names map[tag.ID]wire.TableTag) []sampled {
-	var out []sampled
-	for i := range e.Record {
-		r := &e.Record[i]
-		x := sampled{Tag: fmt.Sprintf("tag-%d", r.Tag), At: r.Received.Wall, Quality: uint32(r.Quality)}
-		if t, ok := names[r.Tag]; ok {
-			x.Tag, x.Name = t.Name, t.NameOf(r.Value)
-		}
-		if r.Value.Kind() != tag.None {
-			x.Value = r.Value.String()
-		}
-		out = append(out, x)
-	}
-	return out
-}
-
-// exportJournal prints the epochs in the order in which they began. In each the
-// events come first, and with them the tag table that names its readings.
-func exportJournal(c *cli.Call, r *journal.Reader) error {
-	enc := json.NewEncoder(c.Out)
-	var epoch wire.Epoch
-	names := map[tag.ID]wire.TableTag{}
-	return r.WalkInTime(func(rec journal.Record) error {
-		if rec.Epoch != epoch {
-			epoch = rec.Epoch
-			clear(names)
-		}
-		if rec.Event != nil && rec.Event.Table != nil {
-			for _, t := range rec.Event.Table.Tags {
-				names[t.ID] = t
-			}
-		}
-		x := exported{Epoch: hex.EncodeToString(rec.Epoch[:]), Stream: rec.Stream, Number: rec.Number, Event: rec.Event, Reading: rec.Reading}
-		id, v := tag.ID(0), tag.Value{}
-		switch {
-		case rec.Reading != nil:
-			id, v = rec.Reading.Tag, rec.Reading.Value
-			x.Value = v.String()
-		case rec.Event != nil:
-			id, v = rec.Event.Tag, rec.Event.Value
-			x.Value = v.String()
-			x.Record = recordOf(rec.Event, names)
-		}
-		t := names[id]
-		x.Tag = t.Name
-		if rec.Event == nil || rules.Kind(rec.Event.Kind) != ring.DeviceEvent { // whose value is a severity
-			x.Name = t.NameOf(v)
-		}
-		return enc.Encode(x)
-	})
 }
 
 // keys shows the device's key, making it if there is none.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"davy/agent/journal"
+	"davy/agent/replay/history"
 	"davy/agent/ring"
 	"davy/agent/wire"
 	"davy/drivers/tag"
@@ -40,7 +41,7 @@ func TestExportOfARecord(t *testing.T) {
 	}
 	found := 0
 	for d := json.NewDecoder(&out); d.More(); {
-		var x exported
+		var x history.Line
 		if err := d.Decode(&x); err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func TestExportOfARecord(t *testing.T) {
 			continue
 		}
 		found++
-		want := []sampled{
+		want := []history.Sampled{
 			{Tag: "fan.state", At: at.Wall, Value: "5", Name: "run", Quality: uint32(tag.GoodQuality)},
 			{Tag: "tag-2", At: at.Wall, Quality: uint32(tag.BadNoComm)},
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"davy/agent/journal"
+	"davy/agent/replay/history"
 	"davy/agent/ring"
 	"davy/agent/wire"
 	"davy/drivers/tag"
@@ -53,7 +54,7 @@ func TestExportNamesTheTags(t *testing.T) {
 	}
 	var order, readings, events []string
 	for d := json.NewDecoder(&out); d.More(); {
-		var x exported
+		var x history.Line
 		if err := d.Decode(&x); err != nil {
 			t.Fatal(err)
 		}

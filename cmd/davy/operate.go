@@ -67,6 +67,10 @@ func alarms(c *cli.Call) error {
 	switch {
 	case err != nil:
 		return err
+	case c.Set("load") && c.JSON:
+		return encode(c, v.Load)
+	case c.Set("load"):
+		return operate.Paper{Lang: c.Lang}.Load(c.Out, v)
 	case c.JSON:
 		if list != "" {
 			v.Alarms = slices.DeleteFunc(v.Alarms, func(a operate.Alarm) bool { return a.State != list })

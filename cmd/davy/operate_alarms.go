@@ -20,6 +20,9 @@ func only(c *cli.Call) (operate.AlarmState, error) {
 			n++
 		}
 	}
+	if c.Set("load") {
+		n++
+	}
 	if n > 1 || n == 1 && c.Set("all") {
 		return "", cli.Usage("davy.one-list", nil)
 	}

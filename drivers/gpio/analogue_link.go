@@ -171,8 +171,8 @@ func engineering(p *drivers.Point, o loop, volt physic.ElectricPotential) (tag.Q
 		switch {
 		case !ok:
 			return tag.BadSensor, tag.Value{}
-		case p.Ranged && (f < p.Low || f > p.High):
-			return tag.BadRange, v
+		case p.Outside(f) != 0:
+			return p.Outside(f), v
 		}
 		return tag.GoodQuality, v
 	}

@@ -196,7 +196,7 @@ func TestVoltages(t *testing.T) {
 		{tag.GoodQuality, -1.5, 0.000125},
 		{tag.GoodQuality, -4, 0.000125},
 		{tag.GoodQuality, 7, 0.00125},
-		{tag.BadRange, 2.5, 0.000125},
+		{tag.BadRange | tag.LimitHigh, 2.5, 0.000125},
 	} {
 		if r := rs[i]; r.Quality != want.q || math.Abs(r.Value.Float()-want.v) > want.within || r.Tag != points[i].Tag {
 			t.Errorf("%s: %v %#x, want %v %#x", points[i].Address, r.Value, uint32(r.Quality), want.v, uint32(want.q))

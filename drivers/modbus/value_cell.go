@@ -93,8 +93,12 @@ func (k *quick) read(data []byte, first int) (v tag.Value, q tag.Quality) {
 		}
 		f = float64(float)
 	}
-	if k.ranged && (f < k.low || f > k.high) {
-		return v, tag.BadRange
+	switch {
+	case !k.ranged:
+	case f > k.high:
+		return v, tag.BadRange | tag.LimitHigh
+	case f < k.low:
+		return v, tag.BadRange | tag.LimitLow
 	}
 	return v, tag.GoodQuality
 }
@@ -224,10 +228,8 @@ func (c *cell) value(p *drivers.Point, raw []byte, decimals uint64) (v tag.Value
 	if !ok {
 		return tag.Value{}, tag.BadSensor
 	}
-	if p.Ranged {
-		if f := v.Float(); f < p.Low || f > p.High {
-			q = worse(tag.BadRange, q)
-		}
+	if out := p.Outside(v.Float()); out != 0 {
+		q = worse(out, q)
 	}
 	return v, q
 }
@@ -325,6 +327,16 @@ func worse(q, r tag.Quality) tag.Quality {
 	plain := a.Reason() == tag.Plain || a.Reason() == tag.UncertainPlain
 	if b.Status() < a.Status() || b.Status() == a.Status() && plain && b.Reason() != a.Reason() {
 		a, b = b, a
+	}
+	// What the device says of its number goes before what the number looks like.
+	switch {
+	case a.Reason() != tag.OutOfRange:
+	case b.OverRange():
+		a = a&^tag.Constant | tag.LimitHigh
+	case b.Bad():
+		a, b = b, a
+	case !b.Usable(): // where a device that warms up stands is not known
+		a &^= tag.Constant
 	}
 	return a | b&both
 }

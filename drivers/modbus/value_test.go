@@ -132,9 +132,9 @@ func TestDecode(t *testing.T) {
 	f(scaled("float32", 1e300, 0, 0, 0), "\x7f\x7f\xff\xff", "-", tag.None, tag.BadSensor)
 	f(scaled("uint64", 0.5, 0, 0, 0), "\x80\x00\x00\x00\x00\x00\x00\x00", "4.611686018427388e+18", tag.Float64, good)
 	f(scaled("int16", 1, 0, 0, 100), "\x00\x64", "100", tag.Int, good)
-	f(scaled("int16", 1, 0, 0, 100), "\x00\x65", "101", tag.Int, tag.BadRange)
-	f(scaled("int16", 1, 0, 0, 100), "\xff\xff", "-1", tag.Int, tag.BadRange)
-	f(scaled("float32", 0, 0, -50, 180), "\x43\x65\x02\x8f", "229.01", tag.Float32, tag.BadRange)
+	f(scaled("int16", 1, 0, 0, 100), "\x00\x65", "101", tag.Int, tag.BadRange|tag.LimitHigh)
+	f(scaled("int16", 1, 0, 0, 100), "\xff\xff", "-1", tag.Int, tag.BadRange|tag.LimitLow)
+	f(scaled("float32", 0, 0, -50, 180), "\x43\x65\x02\x8f", "229.01", tag.Float32, tag.BadRange|tag.LimitHigh)
 
 	f(point(t, "holding 0", "bcd16"), "\x12\x34", "1234", tag.Int, good)
 	f(point(t, "holding 0", "bcd16"), "\x12\x3a", "-", tag.None, tag.BadSensor)
@@ -146,7 +146,7 @@ func TestDecode(t *testing.T) {
 	f(point(t, "holding 0", "uint32 CDAB bits 16..31"), "\x00\x01\x12\x34", "4660", tag.Int, good)
 	f(point(t, "holding 0", "int64 bits 0..63"), "\xff\xff\xff\xff\xff\xff\xff\xff", "-1", tag.Int, good)
 	f(scaled("uint16 bits 0..7", 0.5, 0, 0, 100), "\xff\x07", "3.5", tag.Float64, good)
-	f(scaled("uint16 bits 0..7", 0.5, 0, 0, 100), "\x00\xff", "127.5", tag.Float64, tag.BadRange)
+	f(scaled("uint16 bits 0..7", 0.5, 0, 0, 100), "\x00\xff", "127.5", tag.Float64, tag.BadRange|tag.LimitHigh)
 }
 
 func TestCodesAndTexts(t *testing.T) {
@@ -190,7 +190,7 @@ func TestWhatIsNoMeasurement(t *testing.T) {
 	p.Invalid = []drivers.Invalid{{Low: -32768, High: -16386, Quality: tag.BadSensor}, {Low: 500, High: 500, Quality: warm}}
 	f(p, "\x80\x00", "-", tag.BadSensor) // before the range
 	f(p, "\xbf\xfe", "-", tag.BadSensor) // -16386
-	f(p, "\xbf\xff", "-1638.5", tag.BadRange)
+	f(p, "\xbf\xff", "-1638.5", tag.BadRange|tag.LimitLow)
 	f(p, "\x01\xf4", "50", warm)
 	f(p, "\x01\xf5", "50.1", tag.GoodQuality)
 	x := point(t, "holding 0", "float32")
@@ -266,7 +266,7 @@ func TestTheStateCapsTheQuality(t *testing.T) {
 	f("\x01\x10", one, "1", warm|tag.Maintenance)
 	f("\x03\x10", one, "1", check|tag.Maintenance)
 	f("\x00\x30", one, "1", tag.BadDeviceFault) // not named
-	f("\x00\x00", high, "229.01", tag.BadRange)
+	f("\x00\x00", high, "229.01", tag.BadRange|tag.LimitHigh)
 	f("\x00\x10", high, "229.01", tag.BadRange)
 	f("\x01\x00", nan, "-", tag.BadSensor|tag.Maintenance)
 	f("\x02\x00", nan, "-", tag.BadSensor)
@@ -383,6 +383,10 @@ func TestWorse(t *testing.T) {
 	f(tag.BadSensor, tag.BadNoComm, tag.BadSensor)
 	f(tag.BadNeverRead, warm, tag.BadNeverRead)
 	f(tag.GoodQuality|tag.Maintenance, tag.BadRange|tag.LimitHigh, tag.BadRange|tag.LimitHigh|tag.Maintenance)
+	f(tag.BadRange|tag.LimitLow, tag.GoodQuality|tag.LimitHigh, tag.BadRange|tag.LimitHigh) // the device says over-range, its number is rubbish
+	f(tag.BadRange|tag.LimitHigh, tag.BadSensor, tag.BadSensor)
+	f(tag.BadRange|tag.LimitHigh, warm, tag.BadRange)
+	f(tag.BadRange|tag.LimitHigh, tag.MakeQuality(tag.Bad, tag.FunctionCheck, 0), tag.MakeQuality(tag.Bad, tag.FunctionCheck, 0))
 	f(tag.GoodQuality|tag.LimitHigh, warm, warm)
 }
 

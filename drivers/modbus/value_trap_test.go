@@ -106,7 +106,10 @@ func TestEveryTypeByItsDefinition(t *testing.T) {
 				// range and out of it.
 				for _, ranged := range []drivers.Point{p, inRange(p, got, -1, 1), inRange(p, got, 1, 2), inRange(p, got, -2, -1)} {
 					got, q := Decode(&ranged, wire)
-					if ok && ranged.Ranged && (q == tag.BadRange) != (got.Float() < ranged.Low || got.Float() > ranged.High) {
+					if ok && ranged.Ranged && (q.Reason() == tag.OutOfRange) != (got.Float() < ranged.Low || got.Float() > ranged.High) {
+						t.Fatalf("%s %s % x from %v to %v is %v", typ, order, wire, ranged.Low, ranged.High, q)
+					}
+					if up := got.Float() > ranged.High; got.Kind() != tag.None && q.Reason() == tag.OutOfRange && (q.OverRange() != up || q.Flags() == 0) {
 						t.Fatalf("%s %s % x from %v to %v is %v", typ, order, wire, ranged.Low, ranged.High, q)
 					}
 					if v, again := reading(t, ranged, 100, string(wire)); v != got || again != q {

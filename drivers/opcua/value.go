@@ -50,8 +50,8 @@ func finish(p *drivers.Point, s *Sample) (tag.Value, tag.Quality) {
 			return tag.Value{}, tag.BadSensor
 		}
 	}
-	if f := v.Float(); p.Ranged && !q.Bad() && (f < p.Low || f > p.High) {
-		q = tag.BadRange | q.Flags()
+	if out := p.Outside(v.Float()); out != 0 && !q.Bad() {
+		q = out | q.Flags()&^tag.Constant
 	}
 	return v, q
 }

@@ -120,7 +120,7 @@ func TestFinish(t *testing.T) {
 	f("float64", tag.BoolValue(true), tag.GoodQuality, plain, none, tag.BadDeviceFault)
 	scaled := func(p *drivers.Point) { p.Gain, p.Offset = 0.1, -40; ranged(p) }
 	f("int", tag.IntValue(1000), tag.GoodQuality, scaled, float(t, 60), tag.GoodQuality)
-	f("int", tag.IntValue(0), tag.GoodQuality, scaled, float(t, -40), tag.BadRange)
+	f("int", tag.IntValue(0), tag.GoodQuality, scaled, float(t, -40), tag.BadRange|tag.LimitLow)
 	f("float64", float(t, 1e308), tag.GoodQuality, func(p *drivers.Point) { p.Gain = 10 }, none, tag.BadSensor)
 	invalid := func(p *drivers.Point) {
 		p.Invalid = []drivers.Invalid{{Low: -32768, High: -32768, Quality: tag.BadSensor}, {Low: 5, High: 6, Quality: uncertain}}

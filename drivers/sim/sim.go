@@ -231,8 +231,8 @@ func convert(p *drivers.Point, v tag.Value, q tag.Quality) (tag.Value, tag.Quali
 	case q.Bad():
 	case !ok:
 		return tag.Value{}, tag.BadSensor
-	case p.Ranged && (f < p.Low || f > p.High):
-		q = tag.BadRange
+	case p.Outside(f) != 0:
+		q = p.Outside(f)
 	}
 	return v, q
 }

@@ -317,7 +317,7 @@ func TestConvert(t *testing.T) {
 	f(drivers.Point{Type: types["int"]}, x, "-", tag.BadSensor)
 	f(drivers.Point{Type: types[""]}, tag.IntValue(7), "7", tag.GoodQuality)
 	f(drivers.Point{Type: types["bool"]}, tag.IntValue(7), "true", tag.GoodQuality)
-	f(drivers.Point{Type: types[""], Ranged: true, Low: 0, High: 6}, tag.IntValue(7), "7", tag.BadRange)
+	f(drivers.Point{Type: types[""], Ranged: true, Low: 0, High: 6}, tag.IntValue(7), "7", tag.BadRange|tag.LimitHigh)
 	f(drivers.Point{Type: types[""]}, tag.Value{}, "-", tag.BadSensor)
 }
 

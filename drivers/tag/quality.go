@@ -102,9 +102,17 @@ func (q Quality) Good() bool { return q.Status() == Good }
 func (q Quality) Bad() bool { return q.Status() == Bad }
 
 // Usable reports whether the value may be judged: good or uncertain, and not
-// a last-usable or forced value, which count as bad in a vote unless a group says otherwise.
+// a last-usable or forced value, nor one of a device that warms up: these count
+// as bad in a vote unless a group says otherwise.
 func (q Quality) Usable() bool {
-	return q.Status() != Bad && q.Reason() != LastUsable && q&Forced == 0
+	return q.Status() != Bad && q.Reason() != LastUsable && q.Reason() != Initial && q&Forced == 0
+}
+
+// OverRange reports whether the quality says that what is measured lies above
+// what the instrument can show, whatever the number: clamped at its high limit,
+// or bad for being above its range.
+func (q Quality) OverRange() bool {
+	return q&Constant == LimitHigh && q&Forced == 0 && (q.Usable() || q.Reason() == OutOfRange)
 }
 
 // Valid reports whether q is a quality that MakeQuality can make.

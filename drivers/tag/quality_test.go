@@ -171,7 +171,7 @@ func TestValid(t *testing.T) {
 
 func TestUsable(t *testing.T) {
 	for _, q := range every() {
-		want := q.Status() != Bad && q.Reason() != LastUsable && q&Forced == 0
+		want := q.Status() != Bad && q.Reason() != LastUsable && q.Reason() != Initial && q&Forced == 0
 		if q.Usable() != want || q.Good() != (q.Status() == Good) || q.Bad() != (q.Status() == Bad) {
 			t.Errorf("%#x: usable %v", uint32(q), q.Usable())
 		}

@@ -10,7 +10,7 @@ func BenchmarkEval(b *testing.B) {
 	p := compile(b, "a > 25 && (b < 10 || c) && abs(d - e) > 3")
 	in := image(b, "a=26 b=11 c=1 d=1 e=5")
 	for b.Loop() {
-		if v, _ := p.Eval(nil, in, 0); !v.True() {
+		if v, _ := p.Eval(nil, in, tag.Stamp{}); !v.True() {
 			b.Fatal("not true")
 		}
 	}
@@ -22,6 +22,6 @@ func BenchmarkWindow(b *testing.B) {
 	for b.Loop() {
 		now += 1e9
 		in[1].Value, _ = tag.Float64Value(float64(now % 7e9))
-		p.Eval(st, in, now)
+		p.Eval(st, in, tag.Stamp{Mono: now})
 	}
 }

@@ -301,19 +301,31 @@ func average(args []run) run {
 	}
 }
 
-// median leaves out what may not be judged, as long as half is left.
+// median leaves out what may not be judged and what is in test, as long as half
+// is left: a test gas at one of three is no part of what the others say, and does
+// not make a test of it. Where it takes those in test, it is one.
 func median(args []run) run {
 	return func(image []tag.Reading, st *State) (float64, tag.Quality) {
-		var list [MaxArgs]float64
-		n, all, good := 0, tag.GoodQuality, tag.GoodQuality
+		var list, tested [MaxArgs]float64
+		n, more, all, good, most := 0, 0, tag.GoodQuality, tag.GoodQuality, tag.GoodQuality
 		for _, a := range args {
 			f, q := a(image, st)
 			all = worst(all, q)
-			if q.Usable() {
+			switch {
+			case !q.Usable():
+				continue
+			case q&tag.Test != 0:
+				tested[more] = f
+				more++
+			default:
 				good = worst(good, q)
 				list[n] = f
 				n++
 			}
+			most = worst(most, q)
+		}
+		if 2*n < len(args) {
+			n, good = n+copy(list[n:], tested[:more]), most
 		}
 		if 2*n < len(args) {
 			return 0, bad(all)

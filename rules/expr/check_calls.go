@@ -21,6 +21,8 @@ const (
 	formCount       // a condition, a duration
 	formDelta       // as over, a difference
 	formPerSec      // as over, per second
+	formStel        // a concentration, perhaps a coverage
+	formShift       // a number; of a shift that is over perhaps a coverage
 )
 
 type function struct {
@@ -28,26 +30,38 @@ type function struct {
 	shape  string // how it is written
 	form   form
 	window windowKind // 0: no function over time
+
+	concentration bool // is what it takes
 }
 
 var functions = [...]function{
-	{"abs", "abs(x)", formAbs, 0},
-	{"min", "min(x, y)", formFew, 0},
-	{"max", "max(x, y)", formFew, 0},
-	{"avg", "avg(x, y)", formFew, 0},
-	{"median", "median(x, y, z)", formFew, 0},
-	{"bad", "bad(x)", formBad, 0},
-	{"since", "since(x > 1)", formSince, winSince},
-	{"stuck", "stuck(x, 10min)", formStuck, winStuck},
-	{"delta", "delta(x, 10s)", formDelta, winDelta},
-	{"rate", "rate(x, 10s)", formPerSec, winRate},
-	{"avg_over", "avg_over(x, 15min)", formOver, winAvg},
-	{"max_over", "max_over(x, 15min)", formOver, winMax},
-	{"min_over", "min_over(x, 15min)", formOver, winMin},
-	{"count_over", "count_over(x > 1, 10min)", formCount, winCount},
+	{"abs", "abs(x)", formAbs, 0, false},
+	{"min", "min(x, y)", formFew, 0, false},
+	{"max", "max(x, y)", formFew, 0, false},
+	{"avg", "avg(x, y)", formFew, 0, false},
+	{"median", "median(x, y, z)", formFew, 0, false},
+	{"bad", "bad(x)", formBad, 0, false},
+	{"since", "since(x > 1)", formSince, winSince, false},
+	{"stuck", "stuck(x, 10min)", formStuck, winStuck, false},
+	{"delta", "delta(x, 10s)", formDelta, winDelta, false},
+	{"rate", "rate(x, 10s)", formPerSec, winRate, false},
+	{"avg_over", "avg_over(x, 15min)", formOver, winAvg, false},
+	{"max_over", "max_over(x, 15min)", formOver, winMax, false},
+	{"min_over", "min_over(x, 15min)", formOver, winMin, false},
+	{"count_over", "count_over(x > 1, 10min)", formCount, winCount, false},
+	{"stel", "stel(x, 75 %)", formStel, winAvg, true},
+	{"twa", "twa(x)", formShift, winTWA, true},
+	{"twa_last", "twa_last(x, 75 %)", formShift, winTWALast, true},
+	{"shift_max", "shift_max(x)", formShift, winTop, false},
+	{"shift_max_last", "shift_max_last(x, 75 %)", formShift, winTopLast, false},
+	{"shift_seen", "shift_seen(x)", formShift, winSeen, false},
 }
 
-var second, _ = unit.Parse("s")
+var (
+	second, _  = unit.Parse("s")
+	percent, _ = unit.Parse("%")
+	ppm, _     = unit.Parse("ppm")
+)
 
 func (c *checker) call(n *node) {
 	i := slices.IndexFunc(functions[:], func(f function) bool { return f.name == n.name })
@@ -74,6 +88,10 @@ func (c *checker) call(n *node) {
 		want, most = 2, 3
 	case formOver, formCount, formDelta, formPerSec:
 		want, most = 2, 2
+	case formStel, formShift:
+		if w := n.fn.window; w == winAvg || w == winTWALast || w == winTopLast {
+			most = 2
+		}
 	}
 	if len(n.args) < want || len(n.args) > most {
 		c.bad(n, "expr-arguments", "write-form", "name", n.name, "form", n.fn.shape)
@@ -118,7 +136,11 @@ func (c *checker) callOf(n *node) {
 	default:
 		ok = c.numbers(n.args[:1])
 	}
-	if n.fn.form != formSince {
+	switch n.fn.form {
+	case formSince:
+	case formStel, formShift:
+		ok = c.exposure(n) && ok
+	default:
 		ok = c.duration(n) && ok
 	}
 	if !ok {
@@ -132,6 +154,10 @@ func (c *checker) callOf(n *node) {
 		n.typ = typ{Kind: Number}
 	case formStuck:
 		n.typ = typ{Kind: Bool}
+	case formShift:
+		if n.fn.window == winSeen {
+			n.typ = typ{Kind: Number, Unit: percent}
+		}
 	case formDelta:
 		n.typ.Unit = n.typ.Unit.Difference()
 	case formPerSec:
@@ -183,6 +209,43 @@ func (c *checker) duration(n *node) bool {
 		return false
 	}
 	n.span = int64(math.Round(s * float64(time.Second)))
+	return true
+}
+
+// exposure checks a function of exposure: that a shift is known, that what it
+// takes is a concentration, and the coverage.
+func (c *checker) exposure(n *node) bool {
+	x, k := n.args[0], n.fn.window
+	switch {
+	case k.ofShift() && c.env.Shifts == nil:
+		c.notes.bad(n.off, len(n.name), "expr-no-shifts", "expr-no-shifts", "name", n.name)
+		return false
+	case x.typ.Kind == 0:
+		return false
+	case n.fn.concentration && !x.typ.Unit.SameWithGas(ppm):
+		c.bad(x, "expr-concentration", "", "name", n.name, "have", x.typ.Unit.String())
+		return false
+	}
+	switch k {
+	case winAvg:
+		n.span = int64(ShortTerm)
+	case winTWALast, winTopLast:
+		n.span = int64(c.env.Shifts.Longest())
+	default:
+		n.span = int64(Beat)
+	}
+	if len(n.args) == 1 {
+		return true
+	}
+	d := n.args[1]
+	if d.typ.Kind == 0 {
+		return false
+	}
+	if d.op != opConst || !d.typ.Unit.Is(percent) || d.num < 1 || d.num > 100 {
+		c.bad(d, "expr-coverage", "")
+		return false
+	}
+	n.need = d.num / 100
 	return true
 }
 

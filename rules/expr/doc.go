@@ -30,6 +30,12 @@
 //	avg_over(x, 15min)        time-weighted: a reading holds until the next
 //	max_over(x, 15min) min_over(x, 15min)
 //	count_over(c, 10min)      how often c became true
+//	stel(x)                   mean of 15 min: avg_over(x, 15min) of the air
+//	twa(x)                    of the running shift: the sum of C·T, over 8 h
+//	twa_last(x)               of the one before, when it was over
+//	shift_max(x)              the highest of the running shift
+//	shift_max_last(x)         of the one before
+//	shift_seen(x)             how much of the running shift can still be seen, %
 //
 // # Units
 //
@@ -53,8 +59,9 @@
 // or forced operand counts as worse than any usable one and keeps its value:
 // the outcome has a value, and may not be judged either.
 //
-// Median leaves out what may not be judged while at least half is left, and is
-// sub-normal then. A quotient by zero, or a number that a float64 does not
+// Median leaves out what may not be judged, and what is in test, while at least
+// half is left, and is sub-normal then: a test gas at one of three detectors makes
+// no test of what the other two say, and takes no channel out of a vote. A quotient by zero, or a number that a float64 does not
 // hold, is bad, out of range. Numbers are float64 on every architecture;
 // integers above 2^53 lose their last digits.
 //
@@ -73,8 +80,44 @@
 // since and stuck go on through what is not usable, and say nothing meanwhile:
 // a bad reading ends nothing that an alarm may stand on.
 //
+// since and stuck go on over a restart from where they were; a stop of unknown
+// length counts as the shortest, a window slot by slot begins anew after it.
+//
 // since counts whole seconds, but where it is compared with a number (other
 // than by = and !=), which becomes true at that very instant.
+//
+// # Exposure
+//
+// stel, twa and the functions of the shift are made for what people breathe
+// (GBZ 2.1: PC-STEL a mean of 15 min, PC-TWA a day of 8 h, MAC never exceeded).
+// What a detector says while it is tested is not the air: it counts as not seen.
+// A concentration below zero is zero.
+//
+// stel says of a window what avg_over does, and is good only where all of it was
+// seen, bad where less than the coverage was (75 % where none is written). With each
+// reading and each Beat (15 s) it is reckoned anew; exact at the ends of beats, and in
+// between off by at most a 240th of how far the oldest slot's readings lie apart.
+//
+// A shift begins and ends by the wall clock and is counted by the monotonic one.
+// twa and shift_max of the running one say what is certain: time that was not seen
+// counts as nothing, and the value is uncertain, "at least". It never falls until the
+// shift ends, so that a limit that was passed stays so. Of a shift that is over
+// twa_last takes what was not seen for the mean of what was; it and shift_max_last are
+// bad where less than the coverage was seen, uncertain where less than all was, and
+// hold until the next shift is over. A second in a shift is not missed. shift_seen is
+// always good. The sum is exact to the rounding of a float64, and reckoned with each
+// Beat, so that twa is behind by at most 15 s; shift_max is not behind.
+//
+// What was not seen: bad readings, readings in test, what was before the first step,
+// the time from a snapshot to the start after it by the wall clock, and what the wall
+// clock was put forward by (more than Slip). Put back, the shift goes on for as long,
+// uncertain; put back by more than StepBack before its beginning, another one begins
+// and of the last nothing is known, as after more than one shift without a look.
+// A clock in doubt that is put back by so much is not followed until the shift is
+// over or it is put forward again: it has lost its time, as at a start without a
+// battery. While Env.ClockInDoubt is true all of it is uncertain, and so is a shift that is over
+// by such a clock; where it turns out right the running one is good again. A shift
+// that is over is not opened again.
 //
 // # Who owns what
 //
@@ -83,13 +126,14 @@
 // for the last one. It must be called when the argument of a window changed, and
 // at the latest at Next.
 //
-// Imports: drivers/tag, rules/unit.
+// Imports: drivers/tag, rules/shift, rules/unit.
 package expr
 
 import (
 	"time"
 
 	"davy/drivers/tag"
+	"davy/rules/shift"
 	"davy/rules/unit"
 )
 
@@ -140,6 +184,9 @@ type Env struct {
 	Tag   func(name string) (Tag, bool)
 	Names func() []string // all, for "did you mean"; may be nil
 	Air   unit.Air        // for ppm and mg/m³; the zero value is the workplace's
+
+	Shifts       *shift.Table // of the site; nil where it has none
+	ClockInDoubt tag.ID       // the tag that is true while the wall clock is not to be relied on; 0 none
 }
 
 // Problem is one thing that is wrong with a text. Words are under

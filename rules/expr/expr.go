@@ -38,11 +38,14 @@ func Compile(src string, env *Env) (*Program, []Problem) {
 	}
 	p := &Program{text: write(root), typ: Type{Kind: root.typ.Kind, Unit: root.typ.Unit, Gas: root.typ.Gas}, run: build(root), simple: simpleOf(root)}
 	collect(root, &p.inputs)
+	for _, n := range c.windows {
+		w := planWindow(n, env)
+		if p.windows = append(p.windows, w); w.clock > 0 {
+			p.inputs = append(p.inputs, w.clock)
+		}
+	}
 	slices.Sort(p.inputs)
 	p.inputs = slices.Compact(p.inputs)
-	for _, n := range c.windows {
-		p.windows = append(p.windows, planWindow(n))
-	}
 	return p, nil
 }
 
@@ -87,6 +90,17 @@ func (p *Program) Windows() (n int) {
 	return n
 }
 
+// Shifts returns how many windows are of the shift: what a snapshot holds of
+// each is some 0.2 kB, and it must be taken now and then for what they count.
+func (p *Program) Shifts() (n int) {
+	for i := range p.windows {
+		if p.windows[i].kind.ofShift() {
+			n++
+		}
+	}
+	return n
+}
+
 // Blind returns how long after a start the program is bad, because too little of
 // its longest such window was seen.
 func (p *Program) Blind() (longest time.Duration) {
@@ -96,7 +110,7 @@ func (p *Program) Blind() (longest time.Duration) {
 		case w.kind == winDelta || w.kind == winRate: // they need its beginning
 			longest = max(longest, time.Duration(w.span))
 		default:
-			longest = max(longest, time.Duration(w.span-w.span/coverage))
+			longest = max(longest, time.Duration(w.span-w.miss))
 		}
 	}
 	return longest
@@ -130,11 +144,11 @@ func simpleOf(n *node) simple {
 	return simple{left.tag.ID, operators[o], right.num}
 }
 
-// Eval judges the program over an image, which is indexed by tag.ID, at a
-// monotonic time. The value is a Float64 or a Bool, and none where the quality
+// Eval judges the program over an image, which is indexed by tag.ID, at an
+// instant: windows go by its Mono, and Wall says which shift it is in. The value is a Float64 or a Bool, and none where the quality
 // is bad. A program without windows takes a nil State; of one with windows a
 // State that is not its own makes the outcome bad, configuration.
-func (p *Program) Eval(st *State, image []tag.Reading, now int64) (tag.Value, tag.Quality) {
+func (p *Program) Eval(st *State, image []tag.Reading, now tag.Stamp) (tag.Value, tag.Quality) {
 	if p.windows != nil {
 		if st == nil || st.program != p {
 			return tag.Value{}, tag.BadConfig

@@ -160,7 +160,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("%s: %v", src, problems)
 			return
 		}
-		if got := shown(p.Eval(nil, image(t, inputs), 0)); got != want {
+		if got := shown(p.Eval(nil, image(t, inputs), tag.Stamp{})); got != want {
 			t.Errorf("%s with %s = %s, want %s", src, inputs, got, want)
 		}
 		again, problems := Compile(p.String(), testEnv())
@@ -168,7 +168,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("%s is printed as %s, which is read as %v %v", src, p, again, problems)
 			return
 		}
-		if got := shown(again.Eval(nil, image(t, inputs), 0)); got != want {
+		if got := shown(again.Eval(nil, image(t, inputs), tag.Stamp{})); got != want {
 			t.Errorf("%s, printed as %s: %s, want %s", src, p, got, want)
 		}
 	}
@@ -488,23 +488,23 @@ func TestAboutAProgram(t *testing.T) {
 
 func TestAForeignImageOrState(t *testing.T) {
 	p := compile(t, "a > 1")
-	if got := shown(p.Eval(nil, nil, 0)); got != "- config" {
+	if got := shown(p.Eval(nil, nil, tag.Stamp{})); got != "- config" {
 		t.Error(got)
 	}
 	in := image(t, "a=1")
 	in[1].Value = tag.Value{}
-	if got := shown(p.Eval(nil, in, 0)); got != "- config" {
+	if got := shown(p.Eval(nil, in, tag.Stamp{})); got != "- config" {
 		t.Error(got)
 	}
 	for _, v := range []tag.Value{tag.IntValue(math.MaxInt64), tag.BoolValue(true)} {
 		in[1].Value = v
-		if got, want := shown(p.Eval(nil, in, 0)), fmt.Sprint(v.Float() > 1); got != want {
+		if got, want := shown(p.Eval(nil, in, tag.Stamp{})), fmt.Sprint(v.Float() > 1); got != want {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
 	}
 	w := compile(t, "since(a > 1) > 5 s")
 	for _, st := range []*State{nil, compile(t, "since(a > 2) > 5 s").NewState()} {
-		if got := shown(w.Eval(st, in, 0)); got != "- config" {
+		if got := shown(w.Eval(st, in, tag.Stamp{})); got != "- config" {
 			t.Error(got)
 		}
 	}
@@ -519,7 +519,7 @@ func TestNoAllocation(t *testing.T) {
 	in := [2][]tag.Reading{image(t, "a=26 b=11 c=1 d=1 e=5 t1=7"), image(t, "a=27x b=11 c=0 d=1 e=5 t1=8")}
 	if n := testing.AllocsPerRun(2000, func() {
 		now += 1e8
-		p.Eval(st, in[now/1e8%2], now)
+		p.Eval(st, in[now/1e8%2], tag.Stamp{Mono: now})
 		st.Next()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

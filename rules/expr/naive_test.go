@@ -125,6 +125,9 @@ func number(t *rapid.T, deep int) tree {
 			}
 			if name == "median" {
 				good := slices.DeleteFunc(slices.Clone(args), func(x known) bool { return !x.q.Usable() })
+				if real := slices.DeleteFunc(slices.Clone(good), func(x known) bool { return x.q&tag.Test != 0 }); len(real) >= 2 {
+					good = real
+				}
 				slices.SortFunc(good, func(a, b known) int {
 					if a.f < b.f {
 						return -1
@@ -243,7 +246,7 @@ func TestAgainstTheNaiveEvaluation(t *testing.T) {
 			}
 			want := x.value(in)
 			for _, p := range []*Program{p, again} {
-				v, q := p.Eval(nil, image, 0)
+				v, q := p.Eval(nil, image, tag.Stamp{})
 				if q != want.q || !q.Bad() && v.Float() != want.f+0 || q.Bad() && v != (tag.Value{}) || !q.Bad() && v.Kind() == tag.None {
 					t.Fatalf("%s with %v: %v %#x, want %v %#x", p, in, v, uint32(q), want.f, uint32(want.q))
 				}
@@ -289,14 +292,14 @@ func FuzzCompile(f *testing.F) {
 		}
 		for i := range 9 {
 			now := int64(i) * 7 * sec
-			v, q := p.Eval(st, images[i%3], now)
+			v, q := p.Eval(st, images[i%3], tag.Stamp{Mono: now})
 			if !q.Valid() || q.Bad() != (v == tag.Value{}) || v.Kind() != tag.None && (v.Kind() == tag.Bool) != (p.Type().Kind == Bool) {
 				t.Fatalf("%q: %v %#x", src, v, uint32(q))
 			}
 			if again == nil {
 				continue
 			}
-			if w, r := again.Eval(st2, images[i%3], now); w != v || r != q {
+			if w, r := again.Eval(st2, images[i%3], tag.Stamp{Mono: now}); w != v || r != q {
 				t.Fatalf("%q is %v %#x, printed as %q %v %#x", src, v, uint32(q), p, w, uint32(r))
 			}
 			if st.Next() != st2.Next() {

@@ -53,6 +53,7 @@ type node struct {
 	scale  unit.Conversion // of opScale
 	shown  string          // of a number that was converted, as it was written
 	turns  int64           // of since: ns at which the comparison with it turns; 0 whole seconds
+	need   float64         // of a function of exposure: the coverage that is written, at most 1; 0 none
 }
 
 // notes collects problems.

@@ -29,7 +29,7 @@ func (st *State) Append(dst []byte, now int64) []byte {
 		if !slices.ContainsFunc(st.windows, func(w window) bool { return w.loaded }) {
 			return dst
 		}
-		st.begin(now)
+		st.begin(tag.Stamp{Wall: st.wall, Mono: now}, func(*windowPlan) bool { return false })
 	}
 	now = max(now, st.now)
 	dst = append(dst, snapshotVersion, byte(len(st.windows)))
@@ -57,8 +57,29 @@ func (st *State) Append(dst []byte, now int64) []byte {
 		for i := len(w.ring) - 1; i >= 0; i-- { // the oldest first
 			dst = appendSlot(dst, *w.past(i))
 		}
+		if w.shift != nil {
+			dst = w.shift.append(dst, now)
+		}
 	}
 	return dst
+}
+
+// append writes a shift. Which one it is only wall time says.
+func (s *shifted) append(dst []byte, now int64) []byte {
+	flags := byte(0)
+	for i, is := range [...]bool{s.has, s.unsure, s.doubt, s.over, s.alone} {
+		if is {
+			flags |= 1 << i
+		}
+	}
+	dst = append(dst, flags)
+	for _, t := range [...]int64{s.start, s.end, s.offset + now, s.seen, s.lost} {
+		dst = binary.AppendVarint(dst, t)
+	}
+	for _, f := range [...]float64{s.sum, s.top, s.last} {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
+	}
+	return binary.LittleEndian.AppendUint32(dst, uint32(s.lastQ))
 }
 
 func appendSlot(dst []byte, s slot) []byte {
@@ -72,7 +93,7 @@ func appendSlot(dst []byte, s slot) []byte {
 // empty, and so do all with no bytes. down is the time from the Append to the
 // first Eval: 0 for a hand-over, which changes nothing; with any other it is as
 // if the arguments had been bad in between; where it is not known (negative)
-// everything starts empty. With an error (ErrSnapshot) nothing was taken over.
+// as if that had been as short as can be. With an error (ErrSnapshot) nothing was taken over.
 func (st *State) Restore(b []byte, down time.Duration) error {
 	if len(b) == 0 || st == nil {
 		return nil
@@ -89,7 +110,7 @@ func (st *State) Restore(b []byte, down time.Duration) error {
 		text, kind := r.text(), windowKind(0)
 		w := r.window(&kind)
 		for _, p := range st.program.windows {
-			if p.text == text && (p.kind != kind || len(w.ring) != ring && p.slot > 0 || len(w.ring) != 0 && p.slot == 0 || !p.fits(&w)) {
+			if p.text == text && (p.kind != kind || (w.shift != nil) != kind.ofShift() || len(w.ring) != ring && p.slot > 0 || len(w.ring) != 0 && p.slot == 0 || !p.fits(&w)) {
 				return ErrSnapshot
 			}
 		}
@@ -98,14 +119,19 @@ func (st *State) Restore(b []byte, down time.Duration) error {
 	if r.lost || len(r.b) > 0 {
 		return ErrSnapshot
 	}
-	if down < 0 {
-		return nil
-	}
 	st.gap = min(int64(down), maxAge)
+	if down < 0 {
+		st.gap = 1
+	}
 	for i, p := range st.program.windows {
-		if w, ok := list[p.text]; ok {
+		if w, ok := list[p.text]; ok && (down >= 0 || p.slot == 0) {
 			w.ring = slices.Clone(w.ring) // two windows may be of one text
 			w.loaded = true
+			if w.shift != nil {
+				s := *w.shift
+				w.shift = &s
+				st.wall = s.offset + st.gap
+			}
 			st.windows[i] = w
 		}
 	}
@@ -202,5 +228,27 @@ func (r *reader) window(kind *windowKind) window {
 		}
 		w.cur = n - 1
 	}
+	if kind.ofShift() {
+		w.shift = r.shift()
+	}
 	return w
+}
+
+func (r *reader) shift() *shifted {
+	flags := r.byte()
+	s := &shifted{has: flags&1 != 0, unsure: flags&2 != 0, doubt: flags&4 != 0, over: flags&8 != 0, alone: flags&16 != 0}
+	for _, t := range []*int64{&s.start, &s.end, &s.offset, &s.seen, &s.lost} {
+		v, n := binary.Varint(r.b)
+		if r.lost || n <= 0 || v > lastWall || v < -int64(unwatched) {
+			r.lost = true
+			return s
+		}
+		*t, r.b = v, r.b[n:]
+	}
+	for _, f := range []*float64{&s.sum, &s.top, &s.last} {
+		*f = r.float()
+	}
+	s.lastQ = r.quality()
+	r.lost = r.lost || s.end <= s.start || s.end-s.start > int64(unwatched) || s.seen < 0 || s.lost < 0
+	return s
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"davy/drivers/tag"
+	"davy/rules/shift"
 )
 
 // windowKind is one function over time. Numbers are in snapshots: append only.
@@ -20,14 +21,16 @@ const (
 	winMax
 	winMin
 	winCount
+	winTWA // from here on of the shift: ofShift
+	winTop
+	winSeen
+	winTWALast
+	winTopLast
 )
 
 // ring is how many slots are kept: the current one, Slots before it, and the
 // end of the one before these.
 const ring = Slots + 2
-
-// coverage: a window of which more than one part in so many was not usable is bad.
-const coverage = 4
 
 // windowPlan is what a window is. Immutable.
 type windowPlan struct {
@@ -35,15 +38,30 @@ type windowPlan struct {
 	kind  windowKind
 	span  int64 // ns
 	slot  int64 // ns; 0 of since and stuck
+	miss  int64 // ns: a window of which more than this was not usable is bad
+	need  float64
 	band  float64
 	turns int64 // of since: see node
 	arg   run
+
+	shifts *shift.Table // of windows of the shift
+	clock  tag.ID       // of these: true while the wall clock is in doubt; 0 none
 }
 
-func planWindow(n *node) windowPlan {
-	p := windowPlan{text: write(n), kind: n.fn.window, span: n.span, turns: n.turns, arg: build(n.args[0])}
-	if p.kind > winStuck {
+func planWindow(n *node, env *Env) windowPlan {
+	p := windowPlan{text: write(n), kind: n.fn.window, span: n.span, need: Coverage, turns: n.turns, arg: build(n.args[0])}
+	if n.need > 0 {
+		p.need = n.need
+	}
+	switch {
+	case p.kind.ofShift():
+		p.shifts, p.clock = env.Shifts, env.ClockInDoubt
+	case p.kind > winStuck:
 		p.slot = p.span / Slots
+		p.miss = p.most(Slots * p.slot)
+	}
+	if n.fn.form == formStel || n.fn.form == formShift {
+		p.arg = exposure(p.arg, n.fn.concentration)
 	}
 	if len(n.args) > 2 {
 		p.band = n.args[2].num
@@ -81,6 +99,8 @@ type window struct {
 	ring  []slot
 
 	loaded bool // restored: its times count from the snapshot until the first step
+
+	shift *shifted // of windows of the shift; start is the last beat there
 }
 
 // State is what a program with windows remembers. It belongs to one goroutine.
@@ -90,6 +110,7 @@ type State struct {
 	now     int64
 	begun   bool
 	gap     int64 // of a restored state: from its snapshot to the first step
+	wall    int64 // of a restored state: wall time of its snapshot
 }
 
 // NewState returns an empty state, nil for a program without windows.
@@ -102,33 +123,55 @@ func (p *Program) NewState() *State {
 		if plan.slot > 0 {
 			st.windows[i].ring = make([]slot, ring)
 		}
+		if plan.kind.ofShift() {
+			st.windows[i].shift = &shifted{}
+		}
 	}
 	return st
 }
 
 // step brings every window to now, inner ones first.
-func (st *State) step(image []tag.Reading, now int64) {
+func (st *State) step(image []tag.Reading, now tag.Stamp) {
 	if !st.begun {
-		st.begin(now)
+		st.begin(now, func(p *windowPlan) bool { return p.doubt(image) })
 	}
-	st.now = max(st.now, now)
+	if now.Mono < st.now {
+		now.Wall, now.Mono = now.Wall+(st.now-now.Mono), st.now
+	}
+	st.now = now.Mono
 	for i := range st.windows {
 		p, w := &st.program.windows[i], &st.windows[i]
 		f, q := p.arg(image, st)
 		if q.Bad() {
 			f = 0 // so that it is equal to itself
 		}
-		p.move(w, f, q, st.now)
+		if w.shift == nil {
+			p.move(w, f, q, st.now)
+			continue
+		}
+		p.moveShift(w, f, q, now, p.doubt(image))
 	}
+}
+
+// doubt reports whether the wall clock is in doubt.
+func (p *windowPlan) doubt(image []tag.Reading) bool {
+	return p.clock > 0 && int(p.clock) < len(image) && image[p.clock].Quality.Usable() && image[p.clock].Value.True()
 }
 
 // begin starts the windows, or anchors restored ones: what lies between the
 // snapshot and now was not seen.
-func (st *State) begin(now int64) {
+func (st *State) begin(at tag.Stamp, doubt func(*windowPlan) bool) {
+	now := at.Mono
 	st.begun, st.now = true, now
 	for i := range st.windows {
 		p, w := &st.program.windows[i], &st.windows[i]
-		if !w.loaded {
+		switch {
+		case w.shift != nil:
+			if w.loaded {
+				p.beginShift(w, at, st.gap > 0, doubt(p))
+			}
+			continue
+		case !w.loaded:
 			p.open(w, now)
 			continue
 		}
@@ -296,7 +339,7 @@ func (p *windowPlan) judge(w *window) (float64, tag.Quality) {
 			}
 		}
 	}
-	if missed*coverage > Slots*p.slot {
+	if missed > p.miss {
 		return 0, bad(w.heldQ)
 	}
 	if missed > 0 {
@@ -358,6 +401,8 @@ func (st *State) Next() int64 {
 
 func (p *windowPlan) next(w *window, now int64) int64 {
 	switch {
+	case p.kind.ofShift():
+		return p.nextShift(w)
 	case p.kind == winStuck:
 		if !w.known {
 			return 0

@@ -65,6 +65,7 @@ type Figures struct {
 	Acks       int // calls of this day that were acknowledged
 	MeanAck    time.Duration
 	LongestAck time.Duration
+	Standing   int // now raised, and people are called to them
 	Shelved    int // now
 	Suppressed int
 	Removed    int // out of service
@@ -103,7 +104,7 @@ type minute struct {
 	unnamed    int32
 }
 
-// Meter counts. Make it with New.
+// Meter counts. Make it with New; nil counts nothing.
 type Meter struct {
 	since  tag.Stamp
 	begun  bool
@@ -127,6 +128,9 @@ func New() *Meter {
 // Take counts an event; others than those of alarms are nothing to it. An
 // event before the latest one counts at the latest one's time.
 func (m *Meter) Take(e *rules.Event) {
+	if m == nil {
+		return
+	}
 	t := m.to(e.At)
 	switch e.Kind {
 	case rules.AlarmRaised, rules.AlarmRealarmed, rules.AlarmReturned:
@@ -235,6 +239,9 @@ func (m *Meter) minute(t int64) *minute {
 // Figures says what the load is. alarms are those that are not normal
 // (rules.Engine.Alarms).
 func (m *Meter) Figures(now tag.Stamp, alarms []rules.AlarmView) Figures {
+	if m == nil {
+		return Figures{}
+	}
 	t := m.to(now)
 	f := Figures{Since: m.since, Flood: m.flood > 0}
 	last := (t - m.since.Mono) / int64(time.Minute)
@@ -277,6 +284,7 @@ func (m *Meter) Figures(now tag.Stamp, alarms []rules.AlarmView) Figures {
 		case rules.OutOfService:
 			f.Removed++
 		case rules.Unacked, rules.Acked:
+			f.Standing++
 			if t-a.Raised.Mono > int64(Stale) {
 				f.Stale = append(f.Stale, a.Name)
 			}

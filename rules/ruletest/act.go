@@ -6,7 +6,8 @@ import (
 	"davy/rules"
 )
 
-// do acts on the rule's present occurrence, as a person who sees it would.
+// do acts on the rule's present occurrence, and ends or confirms the bypass that
+// is there, as a person who sees it would.
 func (r *runner) do(d *Do) {
 	c := rules.Command{
 		Verb: d.Verb, Rule: d.Rule, Who: d.By, Proved: true, Note: d.Note,
@@ -20,6 +21,9 @@ func (r *runner) do(d *Do) {
 		c.Occurrence = a.Occurrence
 	} else if l, ok := r.engine.Interlock(d.Rule, r.stamp(r.at)); ok {
 		c.Occurrence = l.Occurrence
+		if l.Bypass != nil && (d.Verb == rules.Confirm || d.Verb == rules.EndBypass) && c.Channel == "" {
+			c.Channel = l.Bypass.Channel
+		}
 	} else if d.Verb == rules.Ack || d.Verb == rules.Reset {
 		r.fail(d.Where, "unknown-act", "rule", d.Rule)
 		return

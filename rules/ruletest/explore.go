@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -76,7 +77,9 @@ const (
 
 // Explore searches, from a seed, for what Found lists. The same options but
 // Stop find the same. Rules that look at a computed tag are not searched: a
-// search sets what a rule looks at, and such a tag cannot be set. What it finds is made as short as it can.
+// search sets what a rule looks at, and such a tag cannot be set. One that only
+// arms an interlock is left unknown, and that arms it when the start is over.
+// What is found is made as short as it can.
 func Explore(set rules.Set, o Options) Exploration { return exploreAgainst(set, set, o) }
 
 // exploreAgainst holds an engine of set against another declaration.
@@ -99,11 +102,9 @@ func exploreAgainst(set, declared rules.Set, o Options) Exploration {
 	}
 	for i, t := range x.targets {
 		t.rand = rand.New(rand.NewPCG(o.Seed, uint64(i)))
-		for k := range o.Known {
-			for h := range x.play(t, o.Known[k], false) {
-				x.known[h] = x.known[h] || h.declared
-			}
-		}
+	}
+	for k := range o.Known {
+		x.learn(o.Known[k])
 	}
 	for len(x.targets) > 0 && x.steps < o.Steps && (o.Stop == nil || !o.Stop()) {
 		x.trials++
@@ -146,26 +147,64 @@ func (x *explorer) computed(id tag.ID) bool {
 	return slices.ContainsFunc(x.declared.Computed, func(c rules.Computed) bool { return c.Tag == id })
 }
 
+// armedFrom is when a search has an interlock armed: at once, but where a tag
+// that cannot be set arms it, for it must be read or the start be over.
+func (x *explorer) armedFrom(l *rules.Interlock) time.Duration {
+	if l.Arm.Tag == 0 || !x.computed(l.Arm.Tag) {
+		return 0
+	}
+	return cmp.Or(x.declared.Settle, rules.DefaultSettle)
+}
+
 func isNumber(k tag.Kind) bool { return k == tag.Float32 || k == tag.Float64 || k == tag.Int }
 
 // play plays a story with a target's oracle and says what was found and when.
-func (x *explorer) play(t *target, s Story, counted bool) map[hit]time.Duration {
+func (x *explorer) play(t *target, s Story) map[hit]time.Duration {
 	hits := map[hit]time.Duration{}
-	var spy spy
-	if t.lock != nil {
-		spy = newOracle(t.lock, noteIn(hits, t.lock.Name))
-	} else {
-		spy = &restless{alarm: t.alarm.Name, found: noteIn(hits, t.alarm.Name)}
-	}
-	most := maxSteps
-	if counted {
-		most = trialSteps
-	}
-	r := run(x.set, s, x.o.Word, most, spy)
-	if counted {
-		x.steps += r.Steps
-	}
+	r := run(x.set, s, x.o.Word, trialSteps, x.spyOn(t, hits, true))
+	x.steps += r.Steps
 	return hits
+}
+
+// spyOn returns who watches a target and notes what there is to find.
+func (x *explorer) spyOn(t *target, hits map[hit]time.Duration, trial bool) spy {
+	if t.lock == nil {
+		return &restless{alarm: t.alarm.Name, found: noteIn(hits, t.alarm.Name)}
+	}
+	o := newOracle(t.lock, noteIn(hits, t.lock.Name))
+	if trial { // a story of the site gives what arms it
+		o.from = x.armedFrom(t.lock)
+	}
+	return o
+}
+
+// learn plays a story of the site once, with all targets watched: what it shows
+// by declaration is known.
+func (x *explorer) learn(s Story) {
+	hits := map[hit]time.Duration{}
+	var all spies
+	for _, t := range x.targets {
+		all = append(all, x.spyOn(t, hits, false))
+	}
+	run(x.set, s, x.o.Word, maxSteps, all)
+	for h := range hits {
+		x.known[h] = x.known[h] || h.declared
+	}
+}
+
+// spies are told one after the other.
+type spies []spy
+
+func (all spies) gave(id tag.ID, q tag.Quality, v tag.Value, at time.Duration) {
+	for _, one := range all {
+		one.gave(id, q, v, at)
+	}
+}
+
+func (all spies) stepped(at time.Duration, out *rules.Outcome) {
+	for _, one := range all {
+		one.stepped(at, out)
+	}
 }
 
 func noteIn(hits map[hit]time.Duration, rule string) func(Found, bool, time.Duration) {
@@ -185,7 +224,7 @@ func (x *explorer) try(t *target, round int) {
 	} else {
 		s = x.alarmTrial(t)
 	}
-	hits := x.play(t, s, true)
+	hits := x.play(t, s)
 	for _, h := range sortedHits(hits) {
 		if x.known[h] {
 			continue
@@ -248,7 +287,7 @@ func weight(s *Story) int64 {
 // tell makes the story that shows a hit: what led to it, and at its time what
 // is then expected. It must hold.
 func (x *explorer) tell(t *target, s Story, h hit) (Story, bool) {
-	at, ok := x.play(t, s, true)[h]
+	at, ok := x.play(t, s)[h]
 	if !ok {
 		return s, false
 	}

@@ -10,6 +10,7 @@ import (
 
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/expr"
 )
 
 // pair is an interlock of two detectors, either of which trips.
@@ -220,5 +221,46 @@ func TestOracleOnTheExample(t *testing.T) {
 	all := sortedHits(hits)
 	if !slices.Equal(all, []hit{{TripsWithout, "NH3-150", true}}) {
 		t.Errorf("%v", all)
+	}
+}
+
+// A computed tag that arms an interlock cannot be set by a search: it is left
+// unknown, which arms when the start is over. Nothing is found that is not, and
+// what is is found.
+func TestExploreWhatAComputedTagArms(t *testing.T) {
+	set := pair(func(l *rules.Interlock) {
+		l.Bad = rules.LeftOut
+		l.Arm = rules.Condition{Tag: 4, Op: rules.EQ, Limit: 1}
+	})
+	set.Tags = append(set.Tags, rules.Tag{Name: "armed"})
+	p, problems := expr.Compile("c.temp > 10", &expr.Env{Tag: func(name string) (expr.Tag, bool) { return expr.Tag{ID: 3, Kind: expr.Number}, name == "c.temp" }})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	set.Computed = []rules.Computed{{Tag: 4, Program: p}}
+	r := Explore(set, Options{Seed: 5, Steps: 6_000})
+	if got := found(r.Findings); got != "GAS trips-without declared, GAS holds-back declared" {
+		t.Errorf("found %s", got)
+	}
+	for _, f := range r.Findings {
+		if one := Run(set, f.Story, nil); !one.OK() || slices.ContainsFunc(f.Story.Steps, func(st Step) bool { return slices.ContainsFunc(st.Set, func(x Set) bool { return x.Tag == 4 }) }) {
+			t.Errorf("%s: %s", told(f.Story), one.text())
+		}
+	}
+	// A story of the site that shows it sets what arms it, and need not wait for the start to be over.
+	num := func(id tag.ID, f float64) Set {
+		v, _ := tag.Float64Value(f)
+		return Set{Tag: id, Value: v, Quality: tag.GoodQuality}
+	}
+	knows := Story{Steps: []Step{{Set: []Set{num(1, 140), num(2, 140), num(3, 20)}}, {At: s, Set: []Set{{Tag: 1, Quality: tag.BadNoComm}, {Tag: 2, Quality: tag.BadNoComm}}}, {At: 20 * s}}}
+	if got := found(Explore(set, Options{Seed: 5, Steps: 6_000, Known: []Story{knows}}).Findings); got != "GAS holds-back declared" {
+		t.Errorf("found %s", got)
+	}
+	// An engine that waits longer than is declared is found out.
+	slow := set
+	slow.Interlocks = slices.Clone(set.Interlocks)
+	slow.Interlocks[0].OnDelay = 9 * s
+	if got := found(exploreAgainst(slow, set, Options{Seed: 5, Steps: 6_000}).Findings); !strings.Contains(got, "GAS holds-back CONTRADICTS") {
+		t.Errorf("found %s", got)
 	}
 }

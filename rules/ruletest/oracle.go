@@ -19,6 +19,7 @@ type oracle struct {
 	cs   []witness
 	seat int // the one channel in test that is left out; -1 none
 	at   time.Duration
+	from time.Duration // earlier it is not armed
 
 	arm      tag.Quality
 	armValue tag.Value
@@ -97,7 +98,7 @@ func (o *oracle) stepped(at time.Duration, out *rules.Outcome) {
 	l := o.lock
 	lasting := 0 // longer than all delays together
 	for k := range o.cs {
-		lasting += count(o.cs[k].true && at-o.cs[k].trueSince > l.OnDelay+l.BadAfter)
+		lasting += count(o.cs[k].true && at-max(o.cs[k].trueSince, o.from) > l.OnDelay+l.BadAfter)
 	}
 	if !o.tripped && o.armed() && o.settled() && lasting >= l.M {
 		o.found(HoldsBack, !o.demanded, at)
@@ -197,6 +198,9 @@ func (o *oracle) usable(k int) bool {
 
 // settled: every channel was given something. The search does so at once.
 func (o *oracle) settled() bool {
+	if o.at < o.from {
+		return false
+	}
 	for k := range o.cs {
 		if !o.cs[k].given {
 			return false

@@ -17,6 +17,7 @@ const (
 )
 
 // zero is the instant at which every story begins: the same on every machine.
+// Its wall time is the story's where that says one.
 var zero = tag.Stamp{Wall: 1_767_225_600_000_000_000, Mono: int64(time.Second)}
 
 // Run plays one story on an engine of its own. The engine steps at every
@@ -39,7 +40,11 @@ func run(set rules.Set, s Story, word Word, most int, spy spy) Result {
 // played returns the runner at the end of the story. Without an engine the set
 // is wrong.
 func played(set rules.Set, s Story, word Word, most int, spy spy) *runner {
-	r := &runner{most: most, set: set, spy: spy, story: s, word: word, at: -1, trips: map[string]*rules.Event{}, result: Result{Name: s.Name, Where: s.Where, raised: map[string]int{}, quiet: map[string]bool{}, seen: map[Unseen]bool{}}}
+	return watched(set, s, word, most, spy, nil)
+}
+
+func watched(set rules.Set, s Story, word Word, most int, spy spy, see func(*Sight)) *runner {
+	r := &runner{most: most, set: set, spy: spy, see: see, story: s, word: word, at: -1, trips: map[string]*rules.Event{}, result: Result{Name: s.Name, Where: s.Where, raised: map[string]int{}, quiet: map[string]bool{}, seen: map[Unseen]bool{}}}
 	if word == nil {
 		r.word = func(_ int, protective bool) string {
 			if protective {
@@ -82,6 +87,7 @@ type runner struct {
 	trips   map[string]*rules.Event // the latest of each interlock
 	looks   []looked                // per interlock with more than one channel
 	spy     spy                     // nil: none
+	see     func(*Sight)            // nil: nobody watches
 	result  Result
 }
 
@@ -127,6 +133,7 @@ func (r *runner) play() {
 		for k := range s.Do {
 			r.do(&s.Do[k])
 		}
+		r.shown(s)
 		for k := range s.Expect {
 			r.expect(&s.Expect[k])
 		}
@@ -205,7 +212,11 @@ func (r *runner) put(id tag.ID, q tag.Quality, v tag.Value, at time.Duration) {
 }
 
 func (r *runner) stamp(at time.Duration) tag.Stamp {
-	return tag.Stamp{Wall: zero.Wall + int64(at), Mono: zero.Mono + int64(at)}
+	wall := zero.Wall
+	if r.story.Start != 0 {
+		wall = r.story.Start
+	}
+	return tag.Stamp{Wall: wall + int64(at), Mono: zero.Mono + int64(at)}
 }
 
 // take does what a story's step sets. A quality alone keeps the value.
@@ -238,6 +249,7 @@ func (r *runner) step(at time.Duration) {
 	r.result.Steps++
 	rules.Step(r.engine, r.image, r.stamp(at), &r.out)
 	r.outcome()
+	r.shown(nil)
 }
 
 func (r *runner) outcome() {

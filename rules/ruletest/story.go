@@ -19,6 +19,7 @@ import (
 // Story is one test of the rules.
 type Story struct {
 	Name  rules.Text
+	Start int64 // wall time at 0 s, ns since 1970; 0 is 2026-01-01 00:00 UTC
 	Steps []Step
 	Where string // "rules.yaml:31:5"
 }

@@ -57,7 +57,9 @@ func (x *explorer) calm(l *rules.Interlock) Step {
 	for k := range l.Channels {
 		give(&l.Channels[k].Cond, false)
 	}
-	give(&l.Arm, true)
+	if x.armedFrom(l) == 0 {
+		give(&l.Arm, true)
+	}
 	return st
 }
 
@@ -69,7 +71,7 @@ func (x *explorer) lockTrial(t *target, acts int) Story {
 	waits := []time.Duration{time.Second, l.OnDelay, l.OnDelay + time.Second, l.BadAfter, l.BadAfter + time.Second, l.BadAfter + l.OnDelay + time.Second}
 	span := 2*(l.OnDelay+l.BadAfter) + 5*time.Second
 	qualities := []tag.Quality{tag.GoodQuality, tag.GoodQuality, tag.BadNoComm, tag.BadNoComm, tag.BadSensor, tag.GoodQuality | tag.Test, tag.GoodQuality | tag.Forced, uncertain}
-	at := time.Duration(0)
+	at := x.armedFrom(l)
 	for range acts {
 		wait := waits[t.rand.IntN(len(waits))]
 		if t.rand.IntN(4) == 0 {
@@ -131,7 +133,7 @@ func (x *explorer) shrink(t *target, s Story, h hit) Story {
 		if runs++; runs > shrinkRuns || len(c.Steps) == 0 {
 			return false
 		}
-		_, ok := x.play(t, c, true)[h]
+		_, ok := x.play(t, c)[h]
 		return ok
 	}
 	for again := true; again && runs < shrinkRuns; {

@@ -20,7 +20,7 @@ var (
 	alarmMarks = [...]string{soundsMark, silentMark, standingMark, firstMark, testMark}
 	lockWords  = [...]string{rules.Starting: "starting", rules.Armed: "armed", rules.Tripped: "tripped", rules.Unarmed: "unarmed"}
 	lockMarks  = [...]string{degradedMark, bypassedMark, askedMark, overdueMark, testMark}
-	qualities  = [...]string{"good", "bad", "uncertain", "stale", "sensor", "test", "forced"}
+	qualities  = [...]string{"good", "bad", "uncertain", "stale", "sensor", "test", "forced", "warm-up", "over-range", "under-range"}
 )
 
 // The marks.
@@ -159,6 +159,12 @@ func qualityHolds(want string, q tag.Quality) bool {
 		return inTest(q)
 	case "forced":
 		return q&tag.Forced != 0
+	case "warm-up":
+		return q.Reason() == tag.Initial
+	case "over-range":
+		return q.OverRange()
+	case "under-range":
+		return q.Reason() == tag.OutOfRange && q&tag.Constant == tag.LimitLow
 	}
 	return false
 }
@@ -167,7 +173,7 @@ func inTest(q tag.Quality) bool { return q&tag.Test != 0 || q.Reason() == tag.Fu
 
 // qualityWord names a quality in the most telling of the words.
 func qualityWord(q tag.Quality) string {
-	for _, w := range []string{"forced", "test", "stale", "sensor", "bad", "uncertain"} {
+	for _, w := range []string{"forced", "test", "stale", "sensor", "over-range", "under-range", "warm-up", "bad", "uncertain"} {
 		if qualityHolds(w, q) {
 			return w
 		}

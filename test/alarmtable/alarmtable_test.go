@@ -22,6 +22,8 @@ type world struct {
 	alarms []spec
 	unit   int64     // all times are multiples of it, in ns
 	tags   []float64 // the first value of each tag; entry 0 is no tag
+
+	detector map[tag.ID]bool // tags of detectors
 }
 
 type spec struct {
@@ -45,6 +47,8 @@ type op struct {
 type quality struct {
 	tag.Quality
 	usable bool
+	above  bool
+	state  string
 }
 
 // qualities that are usable and that are not, as tag.Quality says it.
@@ -53,13 +57,18 @@ func qualities() (usable, not []quality) {
 		tag.GoodQuality, tag.GoodQuality | tag.Maintenance, tag.GoodQuality | tag.LimitHigh,
 		tag.MakeQuality(tag.Uncertain, tag.UncertainPlain, 0), tag.MakeQuality(tag.Uncertain, tag.RangeExceeded, 0),
 	} {
-		usable = append(usable, quality{q, true})
+		usable = append(usable, quality{Quality: q, usable: true, above: q == tag.GoodQuality|tag.LimitHigh})
 	}
 	for _, q := range []tag.Quality{
 		tag.BadNoComm, tag.BadSensor, tag.BadStale, tag.MakeQuality(tag.Uncertain, tag.LastUsable, 0), tag.GoodQuality | tag.Forced,
 	} {
-		not = append(not, quality{q, false})
+		not = append(not, quality{Quality: q})
 	}
+	not = append(
+		not, quality{Quality: tag.BadRange | tag.LimitHigh, above: true}, quality{Quality: tag.BadRange | tag.LimitLow},
+		quality{Quality: tag.MakeQuality(tag.Uncertain, tag.Initial, 0), state: "warm-up"},
+		quality{Quality: tag.MakeQuality(tag.Bad, tag.FunctionCheck, 0), state: "test"},
+	)
 	return usable, not
 }
 
@@ -101,6 +110,7 @@ func newPair(w world, tables *Tables) (*pair, error) {
 	set := rules.Set{Tags: make([]rules.Tag, len(w.tags))}
 	for i := 1; i < len(w.tags); i++ {
 		set.Tags[i].Name = tag.Name(fmt.Sprintf("t.%d", i))
+		set.Tags[i].OverRange = w.detector[tag.ID(i)]
 	}
 	ops := map[string]rules.Op{">=": rules.GE, ">": rules.GT, "<=": rules.LE, "<": rules.LT, "=": rules.EQ, "!=": rules.NE}
 	p := &pair{w: w, got: make([][]Word, len(w.alarms)), letters: letters(), words: words()}
@@ -110,6 +120,7 @@ func newPair(w world, tables *Tables) (*pair, error) {
 			Deadband: s.Deadband, OnDelay: time.Duration(s.OnDelay), OffDelay: time.Duration(s.OffDelay),
 			Latch: s.Latch, AutoAck: s.AutoAck, Realarm: time.Duration(s.Realarm), NoShelve: s.NoShelve,
 			ShelveAtMost: time.Duration(s.ShelveMost), NotWatched: s.NotWatched,
+			LatchOver: s.LatchAbove, Except: states()[s.Except], Only: states()[s.Only],
 		}
 		if s.design != 0 {
 			a.Suppress = rules.Condition{Tag: s.design, Op: rules.NE}
@@ -126,7 +137,7 @@ func newPair(w world, tables *Tables) (*pair, error) {
 		return nil, err
 	}
 	p.image = rules.NewImage(set)
-	good := quality{tag.GoodQuality, true}
+	good := quality{Quality: tag.GoodQuality, usable: true}
 	for i := 1; i < len(w.tags); i++ {
 		p.put(op{at: began, tag: tag.ID(i), value: w.tags[i], q: good})
 	}
@@ -140,7 +151,7 @@ func (p *pair) put(o op) {
 	p.image.Put(tag.Reading{Tag: o.tag, Quality: o.q.Quality, Value: v, Received: stamp(o.at)})
 	for i, s := range p.w.alarms {
 		if s.tag == o.tag {
-			p.lives[i].Read(o.at, o.value, o.q.usable)
+			p.lives[i].Read(o.at, Reading{o.value, o.q.usable, o.q.above, o.q.state})
 		}
 		if s.design == o.tag {
 			p.lives[i].Design(o.at, o.q.usable && o.value != 0)
@@ -204,6 +215,10 @@ func (p *pair) engine(at int64, c rules.Command) error {
 		rules.Step(p.e, p.image, stamp(at), &p.out)
 	}
 	return err
+}
+
+func states() map[string]rules.DetectorState {
+	return map[string]rules.DetectorState{"warm-up": rules.WarmingUp, "test": rules.InTest}
 }
 
 func letters() map[rules.AlarmState]string {

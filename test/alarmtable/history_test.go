@@ -37,8 +37,10 @@ func randomWorld(r *rand.Rand) world {
 	limits, designs := 1+r.IntN(3), r.IntN(3)
 	unit := []int64{1, 1, 1, int64(5 * time.Second)}[r.IntN(4)]
 	w := world{unit: unit, tags: make([]float64, 1+limits+designs)} // a design tag is 0 at first
+	w.detector = map[tag.ID]bool{}
 	for i := 1; i <= limits; i++ {
 		w.tags[i] = float64(r.IntN(100))
+		w.detector[tag.ID(i)] = r.IntN(2) == 0
 	}
 	for range 1 + r.IntN(4) {
 		s := spec{tag: tag.ID(1 + r.IntN(limits)), Options: Options{
@@ -56,6 +58,13 @@ func randomWorld(r *rand.Rand) world {
 		s.ShelveMost = maybe(r, between(r, unit, 20, 600)) // 0: a shift
 		s.AutoAck = !s.Latch && r.IntN(3) == 0
 		s.NotWatched = r.IntN(8) == 0
+		s.Detector = w.detector[s.tag]
+		s.LatchAbove = s.Detector && !s.NotWatched && !s.AutoAck && strings.HasPrefix(s.Op, ">") && r.IntN(2) == 0
+		if s.NotWatched && r.IntN(2) == 0 {
+			s.Except = []string{"warm-up", "test"}[r.IntN(2)]
+		} else if s.NotWatched && r.IntN(2) == 0 {
+			s.Only = "warm-up" // of tests it would lie over the others of its tag
+		}
 		if designs > 0 && r.IntN(3) > 0 {
 			s.design = tag.ID(1 + limits + r.IntN(designs))
 		}

@@ -8,7 +8,8 @@
 // shared deadlines, no order of alarms, plain numbers for times.
 //
 // What it leaves out: operating modes, groups, sound, the alarm that another
-// stands under, restarts, and tags that were never read.
+// stands under, the test of a detector that suppresses its limits, restarts, and
+// tags that were never read.
 //
 // Imports: nothing of ours; its test imports davy/rules.
 package alarmtable
@@ -126,6 +127,19 @@ type Options struct {
 	AutoAck    bool
 	NoShelve   bool
 	NotWatched bool // a reading that cannot be judged is beyond, any other is clear
+	// Of NotWatched: "warm-up" or "test". What is Only raised by one of them is not
+	// by what is bad otherwise; what leaves one to another is not raised by it.
+	Only, Except string
+	Detector     bool // what is above the range is beyond every limit above, and within every limit below
+	LatchAbove   bool // it is raised by any reading above the range, and latches then
+}
+
+// Reading is what an alarm sees of its tag.
+type Reading struct {
+	Value  float64
+	Usable bool
+	Above  bool   // it says that it is above the range
+	State  string // "warm-up" or "test"; "" neither
 }
 
 // Word is one event that an alarm reports. Hidden is the letter of what lies
@@ -170,7 +184,10 @@ type Life struct {
 	realarm  int64
 	shelf    int64
 	byDesign bool
-	held     bool // it latches and was raised since it was last normal
+	held     bool    // it latches and was raised since it was last normal
+	above    bool    // a reading above the range has come, and it is not raised yet
+	latched  bool    // it was raised with one, or one came while it stood
+	latest   Reading // of its tag
 }
 
 // NewLife returns an alarm that is normal.
@@ -214,9 +231,20 @@ func (l *Life) Until(now int64) {
 }
 
 // Read gives the alarm a reading of its tag.
-func (l *Life) Read(now int64, value float64, usable bool) {
+func (l *Life) Read(now int64, r Reading) {
 	l.Until(now)
-	input := l.input(value, usable)
+	l.latest = r
+	if l.LatchAbove && r.Above {
+		l.above, l.latched = !l.Stands, l.latched || l.Stands
+		l.held = l.held || l.Stands
+	}
+	l.judge(now)
+	l.Until(now) // a delay of nothing is over now
+}
+
+// judge lets the latest reading do to the delays what the second table says.
+func (l *Life) judge(now int64) {
+	input := l.input(l.latest)
 	for i, r := range l.tables.Delays {
 		if r.Stands != l.Stands || r.Input != input {
 			continue
@@ -225,7 +253,6 @@ func (l *Life) Read(now int64, value float64, usable bool) {
 		l.delay(now, r)
 		break
 	}
-	l.Until(now) // a delay of nothing is over now
 }
 
 func (l *Life) delay(now int64, r Delay) {
@@ -247,18 +274,29 @@ func (l *Life) delay(now int64, r Delay) {
 	}
 }
 
-func (l *Life) input(value float64, usable bool) string {
+func (l *Life) input(r Reading) string {
+	up := strings.HasPrefix(l.Op, ">")
 	switch {
-	case l.NotWatched && usable:
+	case l.NotWatched && r.Usable:
+		return "clear"
+	case l.NotWatched && l.Only != "" && l.Only != r.State:
+		return "bad"
+	case l.NotWatched && l.Except != "" && l.Except == r.State && l.Stands:
+		return "bad"
+	case l.NotWatched && l.Except != "" && l.Except == r.State:
 		return "clear"
 	case l.NotWatched:
 		return "beyond"
-	case !usable:
-		return "bad"
-	case holds(value, l.Op, l.Limit):
+	case l.above && !l.Stands, l.Detector && r.Above && up:
 		return "beyond"
-	case strings.HasPrefix(l.Op, ">") && holds(value, l.Op, l.Limit-l.Deadband),
-		strings.HasPrefix(l.Op, "<") && holds(value, l.Op, l.Limit+l.Deadband):
+	case !r.Usable:
+		return "bad"
+	case l.Detector && r.Above && strings.HasPrefix(l.Op, "<"):
+		return "clear"
+	case holds(r.Value, l.Op, l.Limit):
+		return "beyond"
+	case up && holds(r.Value, l.Op, l.Limit-l.Deadband),
+		strings.HasPrefix(l.Op, "<") && holds(r.Value, l.Op, l.Limit+l.Deadband):
 		return "band"
 	}
 	return "clear"
@@ -348,6 +386,10 @@ func (l *Life) happen(at int64, event string) bool {
 	switch event {
 	case crossed:
 		l.Stands = true
+		if l.above { // the number may have fallen back since
+			l.above, l.latched = false, true
+			defer func() { l.judge(at); l.Until(at) }()
+		}
 	case back:
 		l.Stands = false
 	}
@@ -367,7 +409,7 @@ func (l *Life) guard(name string) bool {
 	case "":
 		return true
 	case "latch":
-		return l.Latch
+		return l.Latch || l.latched
 	case "auto-ack":
 		return l.AutoAck
 	case "may shelve":
@@ -401,11 +443,14 @@ func (l *Life) take(at int64, r Row) {
 	if l.Letter != "C" {
 		l.realarm = 0
 	}
-	if l.Stands && l.Latch {
+	if l.Stands && (l.Latch || l.latched) {
 		l.held = true
 	}
 	if l.Letter == "A" {
 		l.held = false
+	}
+	if r.Event == sayReset {
+		l.latched = false
 	}
 	if l.Letter == "R" {
 		l.happen(at, evaluate)

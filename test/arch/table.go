@@ -40,7 +40,8 @@ var House = []Package{
 
 	// Deciding, as a pure step.
 	{Path: "rules/unit"},
-	{Path: "rules/expr", Ours: "drivers/tag rules/unit"},
+	{Path: "rules/shift"}, // when the shifts of a site begin
+	{Path: "rules/expr", Ours: "drivers/tag rules/shift rules/unit"},
 	{Path: "rules", Ours: "drivers/tag rules/expr rules/unit"},
 	{Path: "rules/load", Ours: "rules drivers/tag"}, // what alarms ask of an operator
 	{Path: "rules/ruletest", Ours: "rules drivers/tag"},
@@ -50,17 +51,17 @@ var House = []Package{
 	{Path: "agent/clock", Ours: "drivers/tag"},
 	{Path: "agent/supervise", Ours: "drivers/child"},
 	{Path: "agent/people", Libs: "golang.org/x/crypto/argon2"},
-	{Path: "agent/config", Ours: "agent/i18n agent/people rules rules/expr rules/ruletest rules/unit drivers drivers/tag", Libs: "go.yaml.in/yaml/v4"},
+	{Path: "agent/config", Ours: "agent/i18n agent/people rules rules/expr rules/ruletest rules/shift rules/unit drivers drivers/tag", Libs: "go.yaml.in/yaml/v4"},
 	{Path: "agent/ring", Side: Bridge, Ours: "rules drivers/tag"},
 
 	// The decider, and package agent, which joins it.
 	{Path: "agent/latch", Side: Decider, Ours: "rules drivers/tag"},
 	{Path: "agent/output", Side: Decider, Ours: "agent/config rules drivers drivers/tag"},
 	{Path: "agent/scan", Side: Decider, Ours: "agent/config agent/clock agent/output agent/supervise drivers drivers/tag"},
-	{Path: "agent/control", Side: Decider, Ours: "agent/config agent/clock agent/latch agent/output agent/ring agent/scan rules drivers/tag"},
-	{Path: "agent/operate", Side: Decider, Ours: "agent/config agent/control agent/clock agent/i18n agent/latch agent/output agent/ring rules drivers/tag"},
+	{Path: "agent/control", Side: Decider, Ours: "agent/config agent/clock agent/latch agent/output agent/ring agent/scan rules rules/load drivers/tag"},
+	{Path: "agent/operate", Side: Decider, Ours: "agent/config agent/control agent/clock agent/i18n agent/latch agent/output agent/ring rules rules/load drivers/tag"},
 
-	{Path: "agent", Side: Decider, Ours: "agent/secret agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/people agent/ring agent/scan agent/secret agent/supervise rules rules/ruletest drivers drivers/tag"},
+	{Path: "agent", Side: Decider, Ours: "agent/secret agent/accept agent/clock agent/config agent/control agent/latch agent/operate agent/output agent/people agent/ring agent/scan agent/secret agent/supervise rules rules/load rules/ruletest drivers drivers/tag"},
 
 	// The keeper.
 	{Path: "agent/wire", Side: Keeper, Ours: "drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire github.com/klauspost/compress/zstd"},
@@ -71,9 +72,15 @@ var House = []Package{
 	{Path: "agent/uplink/mqtt", Side: Keeper, Ours: "agent/uplink agent/wire", Libs: "github.com/eclipse/paho.mqtt.golang"},
 	{Path: "agent/keep", Side: Keeper, Ours: "agent/clock agent/config agent/evidence agent/journal agent/record agent/ring agent/supervise agent/uplink agent/uplink/mqtt agent/wire rules drivers drivers/tag"},
 
+	// What reads the record back: pure, of neither process.
+	{Path: "agent/replay", Side: Keeper, Ours: "agent/config agent/people agent/ring agent/wire rules rules/load rules/unit drivers/tag"},
+	{Path: "agent/replay/history", Side: Keeper, Ours: "agent/journal agent/replay agent/ring agent/wire rules drivers/tag"},
+
 	// The programs' own parts, and the programs.
 	{Path: "agent/accept", Ours: "agent/config agent/i18n rules/ruletest drivers"},
 	{Path: "agent/secret", Ours: "agent/accept"},
+	{Path: "agent/table", Libs: "golang.org/x/text/encoding/simplifiedchinese"}, // a table as a spreadsheet saved it
+	{Path: "agent/matrix", Ours: "agent/config agent/i18n agent/table rules drivers drivers/tag"},
 	{Path: "agent/cli", Ours: "agent/i18n"},
 	{Path: "firmware-configs"},
 	{Path: "cmd/davy", Ours: "agent agent/... rules rules/ruletest drivers drivers/... firmware-configs"},

@@ -11,11 +11,9 @@ import (
 	"davy/test/scale"
 )
 
-// reconnects is how often each connection is cut.
-const reconnects = 1000
-
 // A connection that is cut and made again, over and over, leaves nothing behind.
 func TestReconnectsLeaveNothingBehind(t *testing.T) {
+	reconnects := max(100, scale.Of(1000)) // how often each connection is cut
 	line := drivers.Fields{"other_master": "allow", "late_max": "100ms"}
 	serial := maps.Clone(line)
 	serial["serial"] = "115200 8E1"

@@ -146,6 +146,9 @@ func (r *Rig) Start(name string, args ...string) (*Proc, error) {
 	return p, nil
 }
 
+// readyWithin is for a loaded machine and for qemu; who is ready is seen at once.
+const readyWithin = 90 * time.Second
+
 // Ready waits for the process's first line of output and decodes it as JSON.
 func (p *Proc) Ready(into any) error {
 	select {
@@ -159,8 +162,8 @@ func (p *Proc) Ready(into any) error {
 		return nil
 	case <-p.done:
 		return fmt.Errorf("%s ended before it was ready: %v\n%s", p.Name, p.err, p.Tail())
-	case <-time.After(30 * time.Second):
-		return fmt.Errorf("%s not ready after 30 s\n%s", p.Name, p.Tail())
+	case <-time.After(readyWithin):
+		return fmt.Errorf("%s not ready after %v\n%s", p.Name, readyWithin, p.Tail())
 	}
 }
 

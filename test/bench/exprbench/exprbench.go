@@ -44,7 +44,7 @@ func (b *bench) allocs(w io.Writer) bool {
 	n := 0
 	allocs := testing.AllocsPerRun(1000, func() {
 		n++
-		b.program.Eval(b.state, b.images[n%len(b.images)], int64(n))
+		b.program.Eval(b.state, b.images[n%len(b.images)], tag.Stamp{Mono: int64(n)})
 	})
 	return figure.Print(w, "expr.allocs_per_eval", allocs, "allocs", mostAlloc)
 }
@@ -98,7 +98,7 @@ func newBench() (*bench, error) {
 func (b *bench) ours() (float64, error) {
 	start, trues := time.Now(), 0
 	for n := range evals {
-		if v, _ := b.program.Eval(b.state, b.images[n%len(b.images)], int64(n)); v.True() {
+		if v, _ := b.program.Eval(b.state, b.images[n%len(b.images)], tag.Stamp{Mono: int64(n)}); v.True() {
 			trues++
 		}
 	}

@@ -3,6 +3,8 @@ package exprbench
 import (
 	"strings"
 	"testing"
+
+	"davy/drivers/tag"
 )
 
 // Both sides say the same of every image; times are not judged here.
@@ -12,7 +14,7 @@ func TestFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, image := range b.images {
-		v, q := b.program.Eval(b.state, image, 0)
+		v, q := b.program.Eval(b.state, image, tag.Stamp{})
 		if w, p := b.closure(image); v != w || q != p {
 			t.Errorf("image %d: %v %#x, the reference %v %#x", i, v, uint32(q), w, uint32(p))
 		}
