@@ -44,7 +44,8 @@ type about struct {
 // automatic is an alarm of the engine's own.
 type automatic struct {
 	Alarm
-	of string // AlarmView.Of
+	of    string // AlarmView.Of
+	owner string // the interlock, output or point that it is about
 }
 
 // rule is what is written of an alarm, in the set or by the engine itself.

@@ -74,9 +74,9 @@ func (b *about) standsIn(by uint8) int32 {
 
 // alarmInTest reports whether an alarm is suppressed because its tag is in test: from
 // a reading that says so until one that can be judged, or until the alarm that
-// it takes too long is raised.
+// it takes too long is raised, or never will be, for it is isolated.
 func (e *Engine) alarmInTest(i int) bool {
 	a, b := &e.alarms[i], &e.about[i]
-	return b.testing >= 0 && !e.alarms[b.testing].raised() &&
+	return b.testing >= 0 && !e.alarms[b.testing].raised() && !e.alarms[b.testing].broken &&
 		(a.quality.Reason() == tag.FunctionCheck || b.look().by&byTest != 0 && !a.judges())
 }

@@ -108,7 +108,8 @@ func (e *Engine) judgeChannel(i int, r *tag.Reading, t tag.Stamp) {
 		}
 		if c.usable {
 			c.over = c.op.measures(r.Quality, r.Value, c.limit, c.detector)
-			c.clear = c.back.measures(r.Quality, r.Value, c.backLimit, c.detector)
+			// Above its range a detector is equal to no number that it shows, nor is it known to be another.
+			c.clear = c.back.measures(r.Quality, r.Value, c.backLimit, c.detector) && (c.back < EQ || !c.detector || !r.Quality.OverRange())
 			c.against = !c.clear
 		}
 	}

@@ -3,6 +3,7 @@ package rules
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,6 +15,15 @@ func apartSet(spread float64, change func(*Interlock)) Set {
 			change(l)
 		}
 	})
+}
+
+// aboveSet is of detectors that say when they are above their range.
+func aboveSet(spread float64) Set {
+	set := apartSet(spread, nil)
+	for i := 1; i <= 3; i++ {
+		set.Tags[i].OverRange = true
+	}
+	return set
 }
 
 func TestDiscrepancy(t *testing.T) {
@@ -76,6 +86,37 @@ func TestDiscrepancy(t *testing.T) {
 			0s a=1 b=1 c=1 => armed L
 			1s a=test:90 => degraded L a!test
 			60s ?L.discrepancy=normal`},
+		"in test it is not judged, also where tests vote": {apartSet(15, func(l *Interlock) { l.InTestCounts = true }), `
+			0s a=1 b=1 c=1 => armed L
+			1s a=test:90
+			60s ?L.discrepancy=normal`},
+		"a person's hand is not compared": {apartSet(0, func(l *Interlock) { l.M, l.Channels[0].Manual = 1, true }), `
+			0s a=1 b=1 c=1 => armed L
+			1s a=100 => tripped L#1 first=a votes=a; demand fan by L
+			60s b=100 c=1
+			70s => raised L.discrepancy#1`},
+		"above the range its number is the least that it can be": {aboveSet(15), `
+			0s a=90 b=90 c=90 => armed L
+			1s a=above:0
+			60s ?L.discrepancy=normal
+			61s a=over:150
+			71s => raised L.discrepancy#1`},
+		"above the range it is not known that it agrees": {aboveSet(15), `
+			0s a=90 b=1 c=1 => armed L
+			10s => raised L.discrepancy#1
+			11s a=above:1
+			60s ?L.discrepancy=unacked
+			61s a=1
+			71s => returned L.discrepancy#1`},
+		"above the range it votes": {aboveSet(0), `
+			0s a=1 b=1 c=1 => armed L
+			1s a=above:0
+			11s => raised L.discrepancy#1`},
+		"forced it does not clear it": {apartSet(15, nil), `
+			0s a=50 b=1 c=1 => armed L
+			10s => raised L.discrepancy#1
+			11s a=forced:1
+			30s ?L.discrepancy=unacked => degraded L a!bad@21s`},
 		"a bypass silences nothing": {apartSet(15, func(l *Interlock) { l.Bypass = Permit{AtMost: time.Hour} }), `
 			0s a=1 b=1 c=1 => armed L
 			1s bypass:L:a:1h => bypassed L a 1h0m0s by li; degraded L a!bypassed
@@ -195,6 +236,13 @@ func TestNewRefusesAgreement(t *testing.T) {
 		"negative spread":         func(l *Interlock) { l.Discrepancy = Discrepancy{Priority: Low, Spread: -1} },
 		"negative time":           func(l *Interlock) { l.Discrepancy = Discrepancy{Priority: Low, After: -1} },
 		"one channel":             func(l *Interlock) { l.M, l.Channels, l.Discrepancy = 1, l.Channels[:1], Discrepancy{Priority: Low} },
+		"one beside a hand": func(l *Interlock) {
+			l.Channels[0].Manual, l.Channels[1].Manual, l.Discrepancy = true, true, Discrepancy{Priority: Low}
+		},
+		"an alarm's name that no snapshot holds": func(l *Interlock) {
+			l.Permissives = []Permissive{{Name: strings.Repeat("x", MaxName), Cond: Condition{1, GE, 1}, Priority: Low}}
+			l.Name = strings.Repeat("y", MaxName)
+		},
 		"permissive without name": func(l *Interlock) { l.Permissives = []Permissive{{Cond: Condition{1, GE, 1}, Priority: Low}} },
 		"permissive twice": func(l *Interlock) {
 			l.Permissives = slices.Repeat([]Permissive{{Name: "x", Cond: Condition{1, GE, 1}, Priority: Low}}, 2)
@@ -217,5 +265,24 @@ func TestNewRefusesAgreement(t *testing.T) {
 		l.Permissives = []Permissive{{Name: "x", Cond: Condition{1, GE, 1}, Priority: Low}}
 	})); err != nil {
 		t.Error(err)
+	}
+}
+
+// What an alarm of a drilled interlock says is of the drill, whatever dots are in its name.
+func TestAlarmsOfADrill(t *testing.T) {
+	r := play(t, apartSet(5, func(l *Interlock) {
+		l.Test, l.Discrepancy.After = Permit{AtMost: time.Hour}, 0
+		l.Permissives = []Permissive{{Name: "caustic.level", Cond: Condition{4, EQ, 1}, Priority: Low}}
+	}), `
+		0s a=1 b=1 c=1 f=1 => armed L
+		1s test:L:10m => testing L for 10m0s
+		2s a=50 f=0 => raised L.caustic.level.not-permitted#1; raised L.discrepancy#1`)
+	if len(r.out.Events) != 2 {
+		t.Fatal(r.out.Events)
+	}
+	for _, v := range r.out.Events {
+		if !v.Test {
+			t.Errorf("%s is not of a test", v.Rule)
+		}
 	}
 }

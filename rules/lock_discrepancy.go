@@ -10,8 +10,8 @@ import (
 // agree. A channel that cannot be judged agrees with nobody and differs from
 // nobody: the others may still differ, but that all agree is not known. So
 // what is bad, in test (also where tests vote) or forced neither raises the
-// alarm nor clears it. A
-// bypassed channel is compared as before: a bypass silences nothing.
+// alarm nor clears it. A bypassed channel is compared as before: a bypass
+// silences nothing. A person's hand is no instrument, and is not compared.
 func (e *Engine) watchDiscrepancy(l *interlock, cs []channel, t tag.Stamp) {
 	if l.discrepancy >= 0 {
 		e.drive(l.discrepancy, apart(cs, l.spread), t)
@@ -25,27 +25,33 @@ func (e *Engine) watchDiscrepancy(l *interlock, cs []channel, t tag.Stamp) {
 // lie too far above another, and never below one, nor is it known that it agrees.
 func apart(cs []channel, spread float64) truth {
 	low, high := math.Inf(1), math.Inf(-1)
-	judged := 0
+	all := true // can be judged
 	for k := range cs {
 		c := &cs[k]
+		if c.manual {
+			continue
+		}
 		if !c.usable || inTest(c.quality) {
+			all = false
 			continue
 		}
 		v, above := c.value.Float(), c.detector && c.quality.OverRange()
 		if spread == 0 {
 			v, above = float64(count(c.over)), false
 		}
-		high = max(high, v)
 		if above {
-			continue
+			all = false
+		} else {
+			low = min(low, v)
 		}
-		low = min(low, v)
-		judged++
+		if spread == 0 || c.value.Kind() != tag.None {
+			high = max(high, v)
+		}
 	}
 	switch {
 	case high-low > spread:
 		return yes
-	case judged < len(cs):
+	case !all:
 		return unknown
 	}
 	return no
@@ -65,10 +71,18 @@ func (b *builder) discrepancy(what string, k *interlock, l *Interlock) {
 	if !(d.Spread >= 0) || d.Spread-d.Spread != 0 {
 		b.wrong(what, "", "the spread of its channels is not a number from 0")
 	}
-	if len(l.Channels) < 2 {
+	if l.measuring() < 2 {
 		b.wrong(what, "", "one channel differs from nobody")
 	}
 	k.spread = d.Spread
-	k.discrepancy = b.automatic(l.Name+discrepancySuffix, "discrepancy", l.Text, d.Priority, d.After)
+	k.discrepancy = b.automatic(l.Name, discrepancySuffix, "discrepancy", l.Text, d.Priority, d.After)
 	b.e.rule(k.discrepancy).OffDelay = d.After
+}
+
+// measuring is how many channels are not a person's hand.
+func (l *Interlock) measuring() (n int) {
+	for k := range l.Channels {
+		n += count(!l.Channels[k].Manual)
+	}
+	return n
 }

@@ -55,7 +55,7 @@ func (b *builder) permissives(what string, k *interlock, i int, l *Interlock) {
 			b.wrong(of, "", "has no condition")
 			x.guard = 0
 		}
-		x.alarm = b.automatic(l.Name+"."+p.Name+notPermittedSuffix, "not-permitted", text, p.Priority, p.After)
+		x.alarm = b.automatic(l.Name, "."+p.Name+notPermittedSuffix, "not-permitted", text, p.Priority, p.After)
 		b.e.permissives = append(b.e.permissives, x)
 	}
 }

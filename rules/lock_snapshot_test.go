@@ -79,9 +79,11 @@ func runRestored(t testing.TB, set Set, b []byte, down int64) {
 		}
 		return
 	}
-	e.Demands(nil)
 	var out Outcome
 	img := NewImage(set)
+	e.Demands(nil) // as Latched looks, before any step
+	e.Alarms(nil, rigStamp(0))
+	e.Interlocks(nil, &Input{Now: rigStamp(0), Image: img.Readings()})
 	for i, v := range []float64{0, 100, 1, 0} {
 		now := rigStamp(time.Duration(i) * 7 * time.Second)
 		e.Snapshot(nil, now)

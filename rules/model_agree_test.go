@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"davy/drivers/tag"
+
 	"pgregory.net/rapid"
 )
 
@@ -22,10 +24,17 @@ func (m *model) agree(l *modelLock, t int) {
 		return
 	}
 	differ, all := false, true
+	judged := func(i int) bool {
+		q := m.image[l.Channels[i].Cond.Tag].Quality
+		return l.ch[i].usable && q&tag.Test == 0 && q.Reason() != tag.FunctionCheck
+	}
 	for i := range l.ch {
-		all = all && l.ch[i].usable
+		if l.Channels[i].Manual {
+			continue
+		}
+		all = all && judged(i)
 		for j := range l.ch[:i] {
-			if !l.ch[i].usable || !l.ch[j].usable {
+			if !judged(i) || !judged(j) || l.Channels[j].Manual {
 				continue
 			}
 			by := math.Abs(m.image[l.Channels[i].Cond.Tag].Value.Float() - m.image[l.Channels[j].Cond.Tag].Value.Float())

@@ -443,7 +443,9 @@ func drawLock(t *rapid.T, l *Interlock, cond func(int) Condition, delay *rapid.G
 	if rapid.Bool().Draw(t, "second") {
 		l.Bypass.Second = []string{"leader"}
 	}
-	l.Channels[0].Manual = rapid.IntRange(0, 4).Draw(t, "manual") == 0
+	if rapid.IntRange(0, 4).Draw(t, "manual") == 0 && (l.Discrepancy.Priority == 0 || len(l.Channels) > 2) {
+		l.Channels[0].Manual = true
+	}
 	for k := range l.Demands {
 		l.Demands[k].RunOn = delay.Draw(t, "run-on")
 	}

@@ -59,7 +59,7 @@ func New(set Set) (*Engine, error) {
 	}
 	b.points()
 	b.computed()
-	e.fault = b.automatic(Fault, "broken", Text{}, Critical, 0)
+	e.fault = b.automatic(Fault, "", "broken", Text{}, Critical, 0)
 	fault := e.rule(e.fault)
 	fault.Agent, fault.NoShelve = true, true
 	b.relate()

@@ -96,12 +96,17 @@ func (b *builder) add(name string, a alarm, limits *alarmLimits) int {
 	return len(e.alarms) - 1
 }
 
-// automatic adds an alarm whose condition comes from the engine.
-func (b *builder) automatic(name, of string, text Text, p Priority, delay time.Duration) int {
+// automatic adds an alarm whose condition comes from the engine: its name is
+// that of its owner and an ending.
+func (b *builder) automatic(owner, ending, of string, text Text, p Priority, delay time.Duration) int {
+	name := owner + ending
+	if len(name) > maxText { // no snapshot with it could be read
+		b.wrong("alarm", name, "the name has more than %d bytes", maxText)
+	}
 	if other, twice := b.taken[name]; twice {
 		b.wrong("alarm", name, "the name is already that of an %s", other)
 	}
 	b.taken[name] = "automatic alarm"
-	b.e.own = append(b.e.own, automatic{Alarm{Name: name, Text: text, Priority: p, OnDelay: delay}, of})
+	b.e.own = append(b.e.own, automatic{Alarm{Name: name, Text: text, Priority: p, OnDelay: delay}, of, owner})
 	return b.add(name, alarm{driven: true, left: -1, credit: -1}, nil)
 }

@@ -39,13 +39,13 @@ func (b *builder) interlock(i int, l *Interlock) {
 	b.discrepancy(what, &k, l)
 	b.channels(what, i, l)
 	b.demands(what, i, l)
-	k.alarm = b.automatic(l.Name+trippedSuffix, "tripped", l.Text, l.Priority, 0)
+	k.alarm = b.automatic(l.Name, trippedSuffix, "tripped", l.Text, l.Priority, 0)
 	e.rule(k.alarm).NoShelve = true
 	if l.DegradedPriority != 0 {
-		k.degraded = b.automatic(l.Name+degradedSuffix, "degraded", l.Text, l.DegradedPriority, 0)
+		k.degraded = b.automatic(l.Name, degradedSuffix, "degraded", l.Text, l.DegradedPriority, 0)
 	}
 	if l.DegradedAtMost > 0 {
-		k.overdue = b.automatic(l.Name+overdueSuffix, "degraded-overdue", l.Text, min(l.DegradedPriority+1, Critical), l.DegradedAtMost)
+		k.overdue = b.automatic(l.Name, overdueSuffix, "degraded-overdue", l.Text, min(l.DegradedPriority+1, Critical), l.DegradedAtMost)
 	}
 	b.names[l.Name] = refInterlock | ref(i)
 	e.interlocks = append(e.interlocks, k)
@@ -99,7 +99,7 @@ func (b *builder) arming(what string, k *interlock, i int, l *Interlock) {
 	case k.due >= 0 && (k.arm < 0 || l.ArmWithin == 0):
 		b.wrong(what, "", "arming is due, and there is no arming condition or no time for it")
 	case k.due >= 0:
-		k.notArmed = b.automatic(l.Name+notArmedSuffix, "not-armed", l.Text, l.Priority, l.ArmWithin)
+		k.notArmed = b.automatic(l.Name, notArmedSuffix, "not-armed", l.Text, l.Priority, l.ArmWithin)
 	}
 }
 
@@ -113,7 +113,7 @@ func (b *builder) permit(what string, k *interlock, l *Interlock) {
 		b.wrong(what, "", "a role of its bypass has no name")
 	}
 	if p.AtMost > 0 && p.AlarmOnly {
-		k.bypass.alarm = b.automatic(l.Name+bypassSuffix, "bypass-overdue", l.Text, l.Priority, 0)
+		k.bypass.alarm = b.automatic(l.Name, bypassSuffix, "bypass-overdue", l.Text, l.Priority, 0)
 	}
 }
 
@@ -190,7 +190,7 @@ func (b *builder) output(i int, o *Output) {
 	if o.Proved {
 		b.condition(what+" proof", o.Proof, true)
 		b.delay(what, "time of its proof", o.Within)
-		k.alarm = b.automatic(o.Name+proofSuffix, "proof", o.Text, High, o.Within)
+		k.alarm = b.automatic(o.Name, proofSuffix, "proof", o.Text, High, o.Within)
 		b.e.alarms[k.alarm].tag, b.e.alarms[k.alarm].limit = o.Proof.Tag, o.Proof.Limit
 	}
 	for d := range b.e.demands {

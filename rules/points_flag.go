@@ -2,7 +2,6 @@ package rules
 
 import (
 	"slices"
-	"strings"
 
 	"davy/drivers/tag"
 )
@@ -17,9 +16,8 @@ func (e *Engine) ofTest(v *Event) bool {
 	if tried(v.Quality) || triedVote(v.Votes) || e.triedLock(v.Rule) {
 		return true
 	}
-	// An automatic alarm is of the interlock, or of the output, of its name.
-	dot := strings.LastIndexByte(v.Rule, '.')
-	return dot > 0 && e.isAutomatic(v.Rule) && (e.triedLock(v.Rule[:dot]) || e.triedOutput(v.Rule[:dot]))
+	owner := e.ownerOf(v.Rule)
+	return owner != "" && (e.triedLock(owner) || e.triedOutput(owner))
 }
 
 func triedVote(votes []Vote) bool {
@@ -39,9 +37,14 @@ func (e *Engine) triedLock(rule string) bool {
 	return ok && f.kind() == refInterlock && (e.drilled(rule) || triedVote(e.interlocks[f.index()].votes))
 }
 
-func (e *Engine) isAutomatic(rule string) bool {
+// ownerOf names the interlock or output that an automatic alarm is about; "" for
+// another rule.
+func (e *Engine) ownerOf(rule string) string {
 	f, ok := e.named(rule)
-	return ok && f.kind() == refAlarm && e.automatic(f.index()) != ""
+	if n := len(e.set.Alarms); ok && f.kind() == refAlarm && f.index() >= n {
+		return e.own[f.index()-n].owner
+	}
+	return ""
 }
 
 // triedOutput reports whether an output is demanded by such an interlock.

@@ -58,7 +58,7 @@ func (b *builder) point(what, name string, text Text, test *Permit, p point) {
 	b.delay(what, "time between tests", time.Duration(p.every))
 	p.name, p.test, p.alarm = name, *test, -1
 	if p.every > 0 {
-		p.alarm = b.automatic(name+dueSuffix, "test-due", text, Low, 0)
+		p.alarm = b.automatic(name, dueSuffix, "test-due", text, Low, 0)
 	}
 	all := &b.e.points
 	all.names[name] = len(all.all)

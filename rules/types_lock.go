@@ -62,6 +62,7 @@ type Permissive struct {
 // Discrepancy says how far the channels of one vote may differ: more than
 // Spread for longer than After is the alarm "<interlock>.discrepancy". It
 // returns when all channels can be judged and agreed as long. It casts no vote.
+// Manual channels are not compared.
 type Discrepancy struct {
 	Priority Priority      // 0: none is looked for
 	Spread   float64       // greatest less smallest value, in the unit of the channels; 0: some channels want the trip and others do not

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+
+	"davy/rules"
 )
 
 func TestBundleEncoding(t *testing.T) {
@@ -255,6 +257,14 @@ func TestDroppedRules(t *testing.T) {
 		if got := DroppedRules(old, x.new); !slices.Equal(got, x.want) {
 			t.Errorf("got %v, want %v", got, x.want)
 		}
+	}
+	// A plan without profiles drops the alarm that nobody approved them: that is the remedy, and no loss.
+	with, _ := Compile(putProfiles(bundleOf(computedSite, "alarms: {x: {watch: d.a, profile: gb50493/nh3}}\n"), "gb50493", gasFile), testSet())
+	if with == nil || !slices.ContainsFunc(with.Rules.Alarms, func(a rules.Alarm) bool { return a.Name == NotApproved }) {
+		t.Fatal("no such plan")
+	}
+	if got := DroppedRules(with, old); slices.Contains(got, NotApproved) || !slices.Contains(got, "x.high") {
+		t.Errorf("without profiles: %v", got)
 	}
 	if got := DroppedRules(nil, old); got != nil {
 		t.Errorf("from nothing: %v", got)

@@ -203,7 +203,8 @@ func trimDiff(all []DiffLine) []DiffLine {
 
 // DroppedRules are the names of old's rules that new has no longer, or only
 // with less effect: an interlock that demands fewer outputs, or whose outputs
-// are gone. They are sorted. old may be nil.
+// are gone. They are sorted. old may be nil. NotApproved is none: it goes with what
+// nobody had approved.
 func DroppedRules(old, new *Plan) []string {
 	if old == nil {
 		return nil
@@ -219,7 +220,7 @@ func DroppedRules(old, new *Plan) []string {
 	}
 	var out []string
 	for _, a := range old.Rules.Alarms {
-		if !alarms[a.Name] {
+		if !alarms[a.Name] && a.Name != NotApproved {
 			out = append(out, a.Name)
 		}
 	}

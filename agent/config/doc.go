@@ -106,7 +106,7 @@
 //     saying that it has not begun;
 //
 //   - discrepancy of an interlock compares channels that measure in one unit, or else
-//     their votes; it is an alarm and casts no vote;
+//     their votes, but no manual one; it is an alarm and casts no vote;
 //
 //   - a state's word in a proof means what it means at the tag that is looked at;
 //

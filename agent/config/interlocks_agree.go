@@ -80,7 +80,13 @@ func (c *compiler) discrepancy(n *node, chans []channel, whole int, x *rules.Int
 	if !ok {
 		return
 	}
-	if whole == 1 {
+	hands := 0 // they are not compared
+	for _, ch := range x.Channels {
+		if ch.Manual {
+			hands++
+		}
+	}
+	if whole > 0 && whole-hands < 2 {
 		c.bad(n, "discrepancy-one-channel", "discrepancy-one-channel", "name", x.Name)
 		return
 	}

@@ -114,6 +114,10 @@ func TestAgreementProblems(t *testing.T) {
 	if _, problems := compileAgree(one); !slices.Equal(codes(problems), []string{"discrepancy-one-channel rules.yaml:10:18"}) {
 		t.Error(codes(problems))
 	}
+	hand := strings.Replace(strings.Split(agreeRules, "tests:")[0], "- d.b >= 60 ppm", "- {when: d.b >= 60 ppm, manual: yes}", 1)
+	if _, problems := compileAgree(hand); !slices.Contains(codes(problems), "discrepancy-one-channel rules.yaml:11:18") {
+		t.Error(codes(problems))
+	}
 }
 
 // A word in a proof means what it means at the tag that is looked at, also

@@ -336,7 +336,7 @@ func (c *compiler) shiftsOf(n, zone *node) {
 		items = n.items
 	}
 	if len(items) == 0 || len(items) > shift.Most {
-		c.bad(n, "shifts-number", "", "limit", shift.Most)
+		c.bad(n, "shifts-number", "expr-no-shifts", "limit", shift.Most)
 		return
 	}
 	var at []time.Duration
@@ -354,7 +354,7 @@ func (c *compiler) shiftsOf(n, zone *node) {
 		minutes, _ := strconv.Atoi(m[2])
 		d := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
 		if slices.Contains(at, d) {
-			c.bad(x, "shift-twice", "", "text", s)
+			c.bad(x, "shift-twice", "expr-no-shifts", "text", s)
 			return
 		}
 		at = append(at, d)

@@ -134,6 +134,10 @@ func New(o Options) *Loop {
 			o.Output.Demand(i, true, 0)
 		}
 	}
+	o.Load.Keep(func(rule string) bool {
+		_, has := o.Engine.Alarm(rule)
+		return has
+	})
 	return l
 }
 
@@ -286,9 +290,23 @@ func (l *Loop) Note(e rules.Event) {
 	l.dirty = true
 }
 
+// load lets an event count, with its own flag: outputs that are disarmed do not
+// quiet an alarm. One that returned and acknowledges itself waits for nobody.
+func (l *Loop) load(e *rules.Event) {
+	if l.o.Load == nil {
+		return
+	}
+	l.o.Load.Take(e)
+	if e.Kind == rules.AlarmReturned {
+		if a, _ := l.o.Engine.Alarm(e.Rule); a.State == rules.Normal {
+			l.o.Load.Answered(e.Rule)
+		}
+	}
+}
+
 func (l *Loop) record(e *rules.Event) {
 	l.mem.Serial++
-	l.o.Load.Take(e) // with its own flag: outputs that are disarmed do not quiet an alarm
+	l.load(e)
 	ev := ring.Event{Serial: l.mem.Serial, Event: *e, Samples: uint32(len(e.Record))}
 	ev.Votes = slices.Clone(e.Votes) // the engine's own live until its next step
 	ev.Record = slices.Clone(ring.Thin(e.Record))
@@ -321,19 +339,7 @@ func (l *Loop) putTag(id tag.ID, on bool) {
 // Run decides until ctx ends; the last turn is finished, and remembered.
 func (l *Loop) Run(ctx context.Context) error {
 	defer close(l.stopped)
-	// A condition that stood before stands until its owner says otherwise: a
-	// restart is no news of it.
-	stands := map[string]bool{"outputs.disarmed": true}
-	for _, a := range l.o.Engine.Alarms(nil, l.o.Now()) {
-		stands[a.Name] = stands[a.Name] || a.State == rules.Unacked || a.State == rules.Acked
-	}
-	for code, id := range l.o.Plan.Conditions {
-		if !stands[code] {
-			l.putTag(id, false)
-		}
-	}
-	l.put("outputs.disarmed", !l.mem.Armed)
-	l.latest = l.o.Now()
+	l.begin()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -360,6 +366,24 @@ func (l *Loop) Run(ctx context.Context) error {
 		l.gather()
 		l.solve()
 	}
+}
+
+// begin says what is known of the agent's own conditions before the first step.
+func (l *Loop) begin() {
+	// A condition that stood before stands until its owner says otherwise: a
+	// restart is no news of it.
+	stands := map[string]bool{"outputs.disarmed": true, "clock.unsynchronised": true} // these two are said below, once
+	for _, a := range l.o.Engine.Alarms(nil, l.o.Now()) {
+		stands[a.Name] = stands[a.Name] || a.State == rules.Unacked || a.State == rules.Acked
+	}
+	for code, id := range l.o.Plan.Conditions {
+		if !stands[code] {
+			l.putTag(id, false)
+		}
+	}
+	l.put("outputs.disarmed", !l.mem.Armed)
+	l.latest = l.o.Now()
+	l.checkClock(l.latest) // readings may step the rules before the first turn ends: a shift must know how far to trust the clock
 }
 
 // gather takes what else is there, without waiting.

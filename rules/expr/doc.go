@@ -104,7 +104,8 @@
 // shift ends, so that a limit that was passed stays so. Of a shift that is over
 // twa_last takes what was not seen for the mean of what was; it and shift_max_last are
 // bad where less than the coverage was seen, uncertain where less than all was, and
-// hold until the next shift is over. A second in a shift is not missed. shift_seen is
+// hold until the next shift is over. What was seen of a shift that the clock was put
+// back in may be longer than the shift, and counts as it is. A second in a shift is not missed. shift_seen is
 // always good. The sum is exact to the rounding of a float64, and reckoned with each
 // Beat, so that twa is behind by at most 15 s; shift_max is not behind.
 //
@@ -114,8 +115,8 @@
 // uncertain; put back by more than StepBack before its beginning, another one begins
 // and of the last nothing is known, as after more than one shift without a look.
 // A clock in doubt that is put back by so much is not followed until the shift is
-// over or it is put forward again: it has lost its time, as at a start without a
-// battery. While Env.ClockInDoubt is true all of it is uncertain, and so is a shift that is over
+// over, it is put forward to what was believed, or it is in doubt no more, whatever
+// starts in between: it has lost its time, as at a start without a battery. While Env.ClockInDoubt is true all of it is uncertain, and so is a shift that is over
 // by such a clock; where it turns out right the running one is good again. A shift
 // that is over is not opened again.
 //

@@ -202,18 +202,20 @@ func (p *windowPlan) countShift(w *window, to int64) {
 	}
 }
 
-// touchShift lets what is held into the shift, and reports whether that is the highest.
+// touchShift lets what is held into the shift, and reports whether that is the highest
+// or the first that is not sure.
 func (p *windowPlan) touchShift(w *window) bool {
 	s := w.shift
 	if !w.heldQ.Usable() {
 		return false
 	}
-	s.unsure = s.unsure || !w.heldQ.Good() || w.heldQ&tag.LimitHigh != 0
+	was := s.unsure
+	s.unsure = was || !w.heldQ.Good() || w.heldQ&tag.LimitHigh != 0
 	higher := !s.has || w.held > s.top
 	if higher {
 		s.has, s.top = true, w.held
 	}
-	return higher
+	return higher || s.unsure != was
 }
 
 // finishShift makes the value of a whole shift. What was not seen of it counts as

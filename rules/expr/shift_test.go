@@ -148,6 +148,11 @@ func TestShiftMax(t *testing.T) {
 	w.at("2026-01-06 06:00:00", gas+"=99t", "1")
 	w.at("2026-01-06 06:01:00", gas+"=4", "4 sub")
 
+	// An uncertain reading may have been higher: that is said at once, as a higher one is.
+	w = works(t, "shift_max(nh3-1.gas)", "UTC", "06:00 18:00")
+	w.at("2026-01-05 06:00:00", gas+"=9", "9")
+	w.at("2026-01-05 07:00:00.5", gas+"=9u", "9 sub")
+
 	w = works(t, "shift_max_last(nh3-1.gas)", "UTC", "06:00 18:00")
 	w.at("2026-01-05 06:00:00", gas+"=3", "- never")
 	w.at("2026-01-05 07:00:00", gas+"=9", "- never")
@@ -373,6 +378,12 @@ func (s *aShift) of() (dose, top float64, seen, lost int64, has, plain bool) {
 
 const none = math.MaxFloat64
 
+// Steps of the clock that no amount says: to 1970, and to the right time.
+const (
+	lose = math.MinInt64
+	find = math.MaxInt64
+)
+
 // says what the five functions should say: a value or none, and whether it is plain good.
 func (l *ledger) says() (want [5]float64, good [5]bool) {
 	dose, top, _, lost, has, plain := l.now.of()
@@ -422,9 +433,9 @@ func TestShiftsAgainstALedger(t *testing.T) {
 		days = append(days, x.UnixNano())
 	}
 	qualities := []tag.Quality{tag.GoodQuality, tag.GoodQuality, tag.GoodQuality, tag.BadNoComm, subNormal, tag.GoodQuality | tag.Test, tag.GoodQuality | tag.LimitHigh, tag.GoodQuality | tag.Forced}
-	steps := []int64{0, 0, 0, 0, 0, sec / 2, -sec / 2, sec, 2 * sec, -2 * sec, 600 * sec, -600 * sec, 7200 * sec, -7200 * sec, 47000 * sec, -47000 * sec}
-	goods, most := 0, max(scale.Of(10), 2)
-	rapid.Check(t, func(t *rapid.T) {
+	steps := []int64{0, 0, 0, 0, 0, sec / 2, -sec / 2, sec, 2 * sec, -2 * sec, 600 * sec, -600 * sec, 7200 * sec, -7200 * sec, 47000 * sec, -47000 * sec, lose, find}
+	goods, most := 0, min(max(scale.Of(10), 2), 10)
+	property := func(t *rapid.T) {
 		which := rapid.IntRange(0, len(envs)-1).Draw(t, "site")
 		env, list := envs[which], programs[which]
 		gas, _ := env.Tag("gas")
@@ -480,6 +491,7 @@ func TestShiftsAgainstALedger(t *testing.T) {
 			}
 		}
 		eval()
+		right, doubt := now.Wall-now.Mono, false // the right time less Mono
 		for range rapid.IntRange(1, most).Draw(t, "events") {
 			// A reading, the clock in doubt or not, the clock put forward or back.
 			f := rapid.SampledFrom([]float64{0, 5, 40.5, -2, 1e4}).Draw(t, "gas")
@@ -489,9 +501,21 @@ func TestShiftsAgainstALedger(t *testing.T) {
 			if q.Bad() {
 				in[gas.ID].Value = tag.Value{}
 			}
-			doubt := rapid.IntRange(0, 5).Draw(t, "doubt") == 0
+			switch rapid.IntRange(0, 7).Draw(t, "doubt") {
+			case 0, 1:
+				doubt = false
+			case 2:
+				doubt = true
+			}
 			in[env.ClockInDoubt] = tag.Reading{Value: tag.BoolValue(doubt), Quality: tag.GoodQuality}
-			now.Wall += rapid.SampledFrom(steps).Draw(t, "step")
+			switch step := rapid.SampledFrom(steps).Draw(t, "step"); step {
+			case lose:
+				now.Wall = 1e6 * sec // no other steps go back behind 1970 from here
+			case find:
+				now.Wall = right + now.Mono
+			default:
+				now.Wall += step
+			}
 			switch rapid.IntRange(0, 5).Draw(t, "restart") {
 			case 0: // a hand-over
 				for i, p := range list {
@@ -505,13 +529,19 @@ func TestShiftsAgainstALedger(t *testing.T) {
 				}
 			case 1: // a stop
 				down := rapid.SampledFrom([]int64{-1, 1, 5 * sec, 3600 * sec, 80000 * sec, 300000 * sec}).Draw(t, "down")
+				if later := rapid.SampledFrom([]int64{0, 0, 14 * sec, 50000 * sec}).Draw(t, "later"); l.off == 0 { // nobody looks until the snapshot
+					l.pass(later)
+					now.Wall, now.Mono = now.Wall+later, now.Mono+later
+				}
 				for i, p := range list {
 					b := states[i].Append(nil, now.Mono)
 					if states[i] = p.NewState(); states[i].Restore(b, time.Duration(down)) != nil {
 						t.Fatal("not restored")
 					}
 				}
+				right += now.Mono + max(down, 0)
 				now.Wall, now.Mono = now.Wall+max(down, 0), rapid.Int64Range(1, 1e15).Draw(t, "mono")
+				right -= now.Mono
 				l.hold(0, tag.BadNeverRead)
 				l.doubt = doubt
 				l.follow(now.Wall, true, false)
@@ -528,7 +558,10 @@ func TestShiftsAgainstALedger(t *testing.T) {
 				compare()
 			}
 		}
-	})
+	}
+	for range scale.Of(4) { // of a hundred checks
+		rapid.Check(t, property)
+	}
 	if goods == 0 {
 		t.Error("no shift was whole")
 	}
@@ -666,6 +699,23 @@ func TestAStartOfAClockThatIsNotFollowed(t *testing.T) {
 	w.at("2026-01-05 06:30:15", gas+"=8", "90")
 	w.step(2 * time.Hour)
 	w.at("2026-01-05 08:30:30", "c=0", "80") // the hour that it was down too
+
+	// The shift was over before the snapshot was taken: from there it is believed.
+	w.st = w.p.NewState()
+	if err := w.st.Restore(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.step(-4 * time.Hour)
+	w.at("2026-01-05 04:30:15", "c=1", "100")
+	b = w.st.Append(nil, w.st.now+int64(10*time.Hour))
+	w.st = w.p.NewState()
+	if err := w.st.Restore(b, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	w.at("2026-01-05 14:30:16", "c=1", "14.955556") // another shift, of which the clock says that this much is left
+	if s := w.st.windows[0].shift; s.alone || s.end != w.wall("2026-01-05 16:00:00") {
+		t.Errorf("alone %v, until %d", s.alone, s.end)
+	}
 }
 
 // The clock loses its time in the very step in which a shift ends: the shift was.
@@ -689,4 +739,14 @@ func TestAShiftThatTheClockWasPutBackIn(t *testing.T) {
 	w.at("2026-01-05 08:00:00", gas+"=8x", "- never")
 	w.at("2026-01-05 08:00:02", gas+"=8", "- never")
 	w.at("2026-01-05 14:00:00", "", "13.999444 sub") // fourteen hours less two seconds of 8, in 8 hours
+}
+
+// A clock that says the last that a clock can say: what is written then can be read.
+func TestASnapshotAtTheLastTime(t *testing.T) {
+	p := exposedOf(t)
+	st := p.NewState()
+	p.Eval(st, image(t, "gas=3 a=2"), tag.Stamp{Wall: math.MaxInt64, Mono: sec})
+	if err := p.NewState().Restore(st.Append(nil, 2*sec), 0); err != nil {
+		t.Error(err)
+	}
 }

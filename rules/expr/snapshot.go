@@ -239,7 +239,7 @@ func (r *reader) shift() *shifted {
 	s := &shifted{has: flags&1 != 0, unsure: flags&2 != 0, doubt: flags&4 != 0, over: flags&8 != 0, alone: flags&16 != 0}
 	for _, t := range []*int64{&s.start, &s.end, &s.offset, &s.seen, &s.lost} {
 		v, n := binary.Varint(r.b)
-		if r.lost || n <= 0 || v > lastWall || v < -int64(unwatched) {
+		if r.lost || n <= 0 || v > lastWall+int64(unwatched) || v < -int64(unwatched) {
 			r.lost = true
 			return s
 		}

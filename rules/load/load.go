@@ -49,7 +49,7 @@ const (
 
 // Figures are of the last day, or since Since where that is shorter.
 type Figures struct {
-	Since      tag.Stamp // of the first event or question
+	Since      tag.Stamp // of the first event or question, by the clock as it is now
 	InTen      int       // calls in the last ten minutes
 	InHour     int
 	InDay      int
@@ -141,6 +141,8 @@ func (m *Meter) Take(e *rules.Event) {
 		if e.Kind != rules.AlarmReturned && e.Hidden == rules.Normal && !e.Test {
 			m.call(n, e.Priority, t)
 		}
+	case rules.AlarmShelved, rules.AlarmSuppressed, rules.AlarmRemoved:
+		m.Answered(e.Rule)
 	case rules.AlarmAcked:
 		n := m.names[e.Rule]
 		if n == nil || n.raised == 0 {
@@ -152,6 +154,29 @@ func (m *Meter) Take(e *rules.Event) {
 		b.acks++
 		b.ackTime += took
 		b.longestAck = max(b.longestAck, took)
+	}
+}
+
+// Answered says that nobody is waited for at an alarm any more, without an
+// acknowledgement: it returned and acknowledges itself, somebody hid it, or it is no more.
+func (m *Meter) Answered(rule string) {
+	if m == nil {
+		return
+	}
+	if n := m.names[rule]; n != nil {
+		n.raised = 0
+	}
+}
+
+// Keep forgets what is waited for at alarms that a new plan does not have.
+func (m *Meter) Keep(has func(rule string) bool) {
+	if m == nil {
+		return
+	}
+	for s, n := range m.names {
+		if n.raised != 0 && !has(s) {
+			n.raised = 0
+		}
 	}
 }
 
@@ -243,7 +268,9 @@ func (m *Meter) Figures(now tag.Stamp, alarms []rules.AlarmView) Figures {
 		return Figures{}
 	}
 	t := m.to(now)
-	f := Figures{Since: m.since, Flood: m.flood > 0}
+	// A clock that was set since then says nothing of how long this counts.
+	since := tag.Stamp{Wall: now.Wall - (t - m.since.Mono), Mono: m.since.Mono}
+	f := Figures{Since: since, Flood: m.flood > 0}
 	last := (t - m.since.Mono) / int64(time.Minute)
 	var acked time.Duration
 	ten := 0

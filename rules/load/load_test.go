@@ -198,3 +198,26 @@ func TestAgainstCounting(t *testing.T) {
 		}
 	}
 }
+
+// A clock that was set says nothing of how long the figures count.
+func TestSinceIsByTheClockAsItIsNow(t *testing.T) {
+	m := New()
+	m.Take(&rules.Event{Kind: rules.InterlockArmed, At: tag.Stamp{Wall: 5e9, Mono: origin}}) // without a battery: 1970
+	f := m.Figures(tag.Stamp{Wall: 1e18, Mono: origin + int64(time.Minute)}, nil)
+	if want := int64(1e18) - int64(time.Minute); f.Since.Wall != want {
+		t.Errorf("since %d, want a minute ago, %d", f.Since.Wall, want)
+	}
+}
+
+func TestWhoIsHiddenWaitsForNobody(t *testing.T) {
+	for _, k := range []rules.Kind{rules.AlarmShelved, rules.AlarmSuppressed, rules.AlarmRemoved} {
+		m := New()
+		m.Take(event(rules.AlarmRaised, 0, "a"))
+		m.Take(event(k, time.Second, "a"))
+		m.Take(event(rules.AlarmRaised, time.Hour, "a"))
+		m.Take(event(rules.AlarmAcked, time.Hour+time.Minute, "a"))
+		if f := m.Figures(at(2*time.Hour), nil); f.Acks != 1 || f.LongestAck != time.Minute {
+			t.Errorf("%v: %d, %v", k, f.Acks, f.LongestAck)
+		}
+	}
+}
