@@ -91,7 +91,12 @@ func (r *Reader) stretchesOf(file int) error {
 				return fmt.Errorf("buckets: %w", ErrDamaged)
 			}
 			c := blocks.Cursor()
+			var before []byte
 			for k, _ := c.First(); k != nil; {
+				if bytes.Compare(k, before) <= 0 { // or a damaged page leads round and round
+					return fmt.Errorf("keys out of order: %w", ErrDamaged)
+				}
+				before = slices.Clone(k)
 				ordinal, stream, first, ok := parseBlockKey(k)
 				if !ok {
 					k, _ = c.Next()
@@ -222,11 +227,16 @@ func (b *Blocks) read(s *stretch, after int64) error {
 			if b.next == nil {
 				b.next = s.at.key
 			}
+			var before []byte
 			for k, _ := c.Seek(b.next); ; k, _ = c.Next() {
 				if k == nil || bytes.Compare(k, s.last) > 0 {
 					b.parts, b.next = b.parts[1:], nil
 					return nil
 				}
+				if bytes.Compare(k, before) <= 0 || bytes.Compare(k, b.next) < 0 { // or a damaged page leads round and round
+					return fmt.Errorf("keys out of order: %w", ErrDamaged)
+				}
+				before = k
 				if len(b.ahead) == aheadBlocks || size >= aheadBytes {
 					b.next = slices.Clone(k)
 					return nil

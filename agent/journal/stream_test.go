@@ -1,9 +1,13 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,5 +79,55 @@ func TestBlocksGoOnBesideAKeeper(t *testing.T) {
 	defer again.Close()
 	if order := again.Spans(); len(order) != 2 || order[0].Epoch != first || slices.Contains(order[1:], order[0]) {
 		t.Errorf("%+v", order)
+	}
+}
+
+// A damaged page that leads round and round is an end, and is told.
+func TestPagesInACircle(t *testing.T) {
+	const head, element = 16, 16 // of a page, and of what a branch page holds: pos, size of its key, page
+	for name, spoil := range map[string]func(page []byte, n int){
+		"a key that is too great": func(page []byte, n int) {
+			last := page[head+(n-1)*element:] // pos counts from here
+			last[binary.LittleEndian.Uint32(last)] = 0xff
+		},
+		"a page that comes twice": func(page []byte, n int) {
+			for i := 2; i < n-1; i++ {
+				copy(page[head+i*element+8:][:8], page[head+8:])
+			}
+		},
+	} {
+		now := int64(1_700_000_000e9)
+		o := Options{Dir: t.TempDir(), Gateway: "GW-1", Now: func() tag.Stamp { now++; return tag.Stamp{Wall: now, Mono: now} }}
+		j, err := Open(o)
+		must(t, err)
+		for range 5 * aheadBlocks {
+			must(t, j.Append(Batch{Readings: []tag.Reading{{Tag: 1, Received: o.Now()}}}))
+		}
+		must(t, j.Close())
+		file := filepath.Join(o.Dir, "reading-00000000.seg")
+		raw, err := os.ReadFile(file)
+		must(t, err)
+		spoiled := 0
+		for page, size := raw, os.Getpagesize(); len(page) >= size; page = page[size:] {
+			if n := int(binary.LittleEndian.Uint16(page[10:])); page[8] == 1 && n >= 4 && binary.LittleEndian.Uint32(page[head+4:]) == 13 {
+				spoil(page, n)
+				spoiled++
+			}
+		}
+		must(t, os.WriteFile(file, raw, 0o600))
+		r, err := OpenReadOnly(o.Dir)
+		must(t, err)
+		n := 0
+		for _, s := range r.Spans() {
+			for blocks := r.Blocks(s.Epoch, wire.ReadingStream); ; n++ {
+				if _, err := blocks.Next(0); errors.Is(err, io.EOF) {
+					break
+				}
+			}
+		}
+		if spoiled == 0 || n > 5*aheadBlocks || !slices.ContainsFunc(r.Damaged, func(s string) bool { return strings.Contains(s, "out of order") }) {
+			t.Errorf("%s: %d pages, %d blocks, damaged: %v", name, spoiled, n, r.Damaged)
+		}
+		must(t, r.Close())
 	}
 }

@@ -59,3 +59,19 @@ func TestWhatWasBeforeIsNeverExact(t *testing.T) {
 		}
 	}
 }
+
+// A delay that is longer than the engines ran before the window is not exact.
+func TestALongDelayIsNotExact(t *testing.T) {
+	for after, want := range map[time.Duration]string{MostLead: "exact", MostLead + 1: "approximate look-back", 30 * time.Minute: "exact"} {
+		o := Options{Present: planOf(1, 50), New: planOf(2, 50)}
+		o.New.Rules.Alarms[0].OnDelay = after
+		m := record(t, o.Present, 5, 5, 5)
+		late := m.readings[0][0]
+		late.Received = at(MostLead + time.Hour)
+		m.readings[0] = append(m.readings[0], late)
+		m.epochs[0].To, o.Source, o.From = late.Received.Wall, m, late.Received.Wall-1
+		if got := graded(rule(t, run1(t, o), "a.gas.high")); got != want {
+			t.Errorf("after %s: %s, want %s", after, got, want)
+		}
+	}
+}

@@ -32,6 +32,7 @@ type watched struct {
 	// The stretch under way, in which it stands under either plan.
 	under   [plans]Stood
 	open    bool
+	off     int64     // wall: when it last stood under neither plan any more
 	pending [2][]once // events that wait for their counterpart: of the replay, of the record
 }
 
@@ -142,6 +143,9 @@ func (c *compare) begins(w *watched, plan int, at int64, e *rules.Event) {
 	if s.on {
 		return
 	}
+	if w.open && !w.side[present].on && !w.side[fresh].on && w.off != at {
+		c.close(w)
+	}
 	s.on, s.since = true, at
 	if !w.open {
 		w.open, w.under = true, [plans]Stood{}
@@ -197,9 +201,7 @@ func (c *compare) off(w *watched, plan int, at int64, ended bool) {
 		f.Standing += stood
 		f.Longest = max(f.Longest, stood)
 	}
-	if !w.side[present].on && !w.side[fresh].on {
-		c.close(w)
-	}
+	w.off = at // the other plan may say the same at the same instant: closed later
 }
 
 // close judges a stretch in which the rule stood.
@@ -236,6 +238,9 @@ func (c *compare) end() {
 		w := c.rules[name]
 		for plan := range plans {
 			c.off(w, plan, c.to, false)
+		}
+		if w.open {
+			c.close(w)
 		}
 		for k := range w.pending {
 			w.alone(k, len(w.pending[k]))

@@ -37,6 +37,7 @@ func (r *run) grade() {
 		tripped = tripped || w.Trip && w.Changed()
 	}
 	in := [plans]*inputs{newInputs(r.o.Present), newInputs(r.o.New)}
+	delay := [plans]map[string]time.Duration{delays(r.o.Present), delays(r.o.New)}
 	for _, name := range r.cmp.names {
 		w := r.cmp.rules[name]
 		w.InPresent, w.InNew = r.side[present].has(name), r.side[fresh].has(name)
@@ -52,6 +53,9 @@ func (r *run) grade() {
 				watched = v.Tag
 			}
 			why = append(why, r.tagsOf(s, in[k].of(name), watched)...)
+			if d := delayOf(delay[k], name); d > time.Duration(r.rep.From-r.rep.Began) && !r.whole {
+				why = append(why, Why{Code: "look-back", Tag: name, For: d})
+			}
 			if v.Of == "proof" && tripped {
 				why = append(why, Why{Code: "feedback"})
 			}
@@ -92,6 +96,7 @@ func (r *run) common() (why []Why) {
 	add("unclean", r.marks.unclean)
 	add("hole", r.marks.holes)
 	add("nameless", r.marks.nameless)
+	add("clock", r.marks.clock)
 	add("plan", len(r.rep.Plans))
 	add("damaged", len(r.rep.Damaged))
 	return why
@@ -151,22 +156,31 @@ func (r *run) tagsOf(s *side, read map[tag.ID]bool, watched tag.ID) (why []Why) 
 	return why
 }
 
-// acted counts the acts on a rule, its tags or their devices that were refused.
-func (r *run) acted(s *side, name string, read map[tag.ID]bool) []Why {
-	n := r.refused[name]
+// acted counts the acts on a rule, its tags or their devices that were refused,
+// and says whether something of before the replay began counts for it.
+func (r *run) acted(s *side, name string, read map[tag.ID]bool) (why []Why) {
+	names := []string{name}
 	if base, ok := strings.CutSuffix(name, ".tripped"); ok {
-		n += r.refused[base]
+		names = append(names, base)
 	}
+	n, held := 0, r.prior.differs[name]
 	for id := range read {
-		n += r.refused[string(s.plan.Tags[id].Name)]
+		names = append(names, string(recordedAs(s.plan.Tags[id].Name, r.o.Renamed)))
 	}
 	for device := range s.devicesOf(read) {
-		n += r.refused[device]
+		names = append(names, device)
 	}
-	if n == 0 {
-		return nil
+	for _, x := range names {
+		n += r.refused[x]
+		held = held || r.prior.heldOn(x) > 0
 	}
-	return []Why{{Code: "refused", N: n}}
+	if n > 0 {
+		why = append(why, Why{Code: "refused", N: n})
+	}
+	if held {
+		why = append(why, Why{Code: "before"})
+	}
+	return why
 }
 
 // inputs knows which tags a rule of a plan reads, directly or not.
@@ -275,13 +289,8 @@ func longest(p *config.Plan) (d time.Duration) {
 			d = max(d, 2*p.Tags[i].Record.Every)
 		}
 	}
-	for i := range p.Rules.Alarms {
-		a := p.Rules.Alarms[i]
-		d = max(d, a.OnDelay, a.OffDelay)
-	}
-	for i := range p.Rules.Interlocks {
-		l := p.Rules.Interlocks[i]
-		d = max(d, l.OnDelay, l.BadAfter, l.ResetFor, l.DegradedAtMost)
+	for _, x := range delays(p) {
+		d = max(d, x)
 	}
 	return d
 }

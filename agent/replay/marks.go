@@ -9,7 +9,7 @@ import (
 )
 
 // marks counts what is missing, as far as it touches what was replayed.
-type marks struct{ gaps, unclean, holes, nameless int }
+type marks struct{ gaps, unclean, holes, nameless, clock int }
 
 // nameless tells of an epoch whose readings nothing names.
 func (r *run) nameless(x *tag.Reading, to int64) {
@@ -110,4 +110,20 @@ func (r *run) afterwards(from int, epochs []Epoch) {
 			}
 		}
 	}
+}
+
+// clock sees when the wall clock was set, by the other one.
+type clock struct {
+	apart int64 // of the two
+	some  bool
+}
+
+// look notes a step of more than MaxStep: what lies between two walls is no
+// longer the time that went by, and the window may end before its time.
+func (c *clock) look(at tag.Stamp, m *marks) {
+	apart := at.Wall - at.Mono
+	if d := apart - c.apart; c.some && (d > int64(MaxStep) || d < -int64(MaxStep)) {
+		m.clock++
+	}
+	c.apart, c.some = apart, true
 }

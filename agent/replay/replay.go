@@ -17,8 +17,9 @@
 //     rules refuse then is an Act of the report
 //
 // A rule is Exact where all that it reads, directly or through computed tags,
-// was recorded at every change, nothing of the window is missing, and the
-// present rules give over the record what they gave then. Else it is
+// was recorded at every change, nothing of the window is missing, nothing that
+// was declared or stood before the engines began counts for it, and the present
+// rules give over the record what they gave then. Else it is
 // Approximate, with reasons; Unknown where it reads what was never recorded.
 // Exact says that the same values lead to the same decisions. It does not say
 // what the plant would have done after another decision.
@@ -51,6 +52,7 @@ const (
 	Near       = 500 * time.Millisecond // an event of the record and of the replay at most so far apart are one: a turn is no later (agent/control)
 	LeastLead  = 10 * time.Minute       // before the window the engine runs at least so long, if the record reaches back
 	MostLead   = 24 * time.Hour         // … and at most; rules that look back longer are approximate
+	MaxStep    = time.Minute            // the wall clock set by more within an epoch: nothing is exact
 	progressAt = 1 << 16                // readings between two calls of Options.Progress
 )
 
@@ -121,9 +123,10 @@ func (g Grade) String() string { return [...]string{"unknown", "approximate", "e
 // Why is one reason why a rule is not exact. Codes are keys of agent/i18n
 // under "replay.why.": deadband (Tag, Change, Unit, Every), never (Tag),
 // not-recorded (Tag), renamed (Tag, Was), unit (Tag, Was, Unit), kind (Tag),
-// codes (Tag), gap (N), unclean (N), hole (N), nameless (N: epochs), damaged (N), plan (N: stretches in which another plan was
+// codes (Tag), gap (N), unclean (N), hole (N), clock (N: steps), nameless (N: epochs), damaged (N), plan (N: stretches in which another plan was
 // live), differs (N: events of the record and the replay of the present rules
-// that have no counterpart), refused (N: acts), look-back (Tag, For), feedback.
+// that have no counterpart), refused (N: acts), look-back (Tag, For), feedback, before (how it stood, or what
+// a person had declared, is of before the engines began).
 type Why struct {
 	Code   string        `json:"code"`
 	Tag    string        `json:"tag,omitempty"`

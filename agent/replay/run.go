@@ -39,6 +39,7 @@ type run struct {
 	watch    func(plan int, e *rules.Event) // of tests
 	refused  map[string]int                 // acts, by what they were done to
 	recorded map[tag.Name]*config.Tag       // of Present; for grade
+	prior    prior
 }
 
 // Run replays. Its error is one of reading, or that there is no record (ErrNone).
@@ -49,6 +50,7 @@ var ErrNone = errors.New("nothing was recorded in this time")
 
 func begin(o Options, watch func(int, *rules.Event)) (*Report, error) {
 	r := &run{o: o, rep: &Report{Asked: o.From}, tags: map[string]map[Why]bool{}, refused: map[string]int{}, watch: watch}
+	r.prior = prior{held: map[holding]bool{}, stood: map[string]bool{}, differs: map[string]bool{}}
 	epochs := o.Source.Epochs()
 	if err := r.window(epochs); err != nil {
 		return nil, err
@@ -62,6 +64,9 @@ func begin(o Options, watch func(int, *rules.Event)) (*Report, error) {
 	}
 	r.cmp = newCompare(r.rep.From, r.rep.To)
 	r.acts = newActs(&o.Present.People.Roll, &o.New.People.Roll)
+	if err := r.lookBefore(epochs); err != nil {
+		return nil, err
+	}
 	for i := range epochs {
 		if epochs[i].To < r.rep.Began {
 			continue
@@ -118,7 +123,7 @@ func (r *run) epoch(i int, epochs []Epoch) (done bool, err error) {
 	for s := range r.side {
 		r.side[s].ids = r.side[s].ids[:0]
 	}
-	tabled := false
+	tabled, clock := false, clock{}
 	cold, err := r.coldStart(&events)
 	if err != nil {
 		return false, err
@@ -151,6 +156,7 @@ func (r *run) epoch(i int, epochs []Epoch) (done bool, err error) {
 			}
 			events.at++
 		default:
+			clock.look(x.Received, &r.marks)
 			if x.Received.Wall > r.rep.To {
 				if e != nil {
 					r.upTo = events.number()
@@ -188,6 +194,7 @@ func (r *run) reading(x *tag.Reading) error {
 	if err := r.restart(x.Received); err != nil {
 		return err
 	}
+	r.windowBegins(x.Received.Wall)
 	known := false
 	for _, s := range r.side {
 		known = known || int(x.Tag) < len(s.ids) && s.ids[x.Tag].id != 0
@@ -223,6 +230,7 @@ func (r *run) event(e *wire.Event) error {
 		return r.agentStarted(e)
 	case k == ring.LatchLost && r.start != nil:
 		r.lost = true
+		r.prior.take(e, false)
 		return nil
 	case e.Serial == 0 || k >= firstOfKeeper || e.At.Wall < r.rep.Began && !r.side[present].started:
 		return nil
@@ -235,6 +243,8 @@ func (r *run) event(e *wire.Event) error {
 		s.to(e.At)
 	}
 	r.flush()
+	r.windowBegins(e.At.Wall)
+	r.prior.take(e, false)
 	switch {
 	case k == ring.AgentStopped:
 		for _, s := range r.side {
@@ -378,7 +388,11 @@ func (r *run) finish() {
 	}
 	r.cmp.end()
 	r.rep.Present, r.rep.New = r.cmp.loads[present].out, r.cmp.loads[fresh].out
-	r.rep.Damaged = slices.Clone(r.o.Source.Damaged())
+	for _, d := range r.o.Source.Damaged() { // some parts are read twice
+		if !slices.Contains(r.rep.Damaged, d) {
+			r.rep.Damaged = append(r.rep.Damaged, d)
+		}
+	}
 	r.grade()
 }
 

@@ -176,6 +176,9 @@ func TestWhatIsNotThereIsNeverExact(t *testing.T) {
 				Stream: wire.ReadingStream, Count: 7, WallFrom: wall0 - 4e9, WallTo: wall0 - 3e9, Cause: "ring-full",
 			}})
 		}, "exact", "approximate deadband"},
+		"a clock that was set forward for a while": {func(m *memory, _ *Options) {
+			m.readings[0][4].Received.Wall += int64(24 * time.Hour)
+		}, "approximate clock", "approximate clock deadband"},
 		"missing numbers": {func(m *memory, _ *Options) { m.cut[0] = 4 }, "approximate hole", "approximate hole deadband"},
 		"an unclean end": {func(m *memory, _ *Options) {
 			m.events[0][0].Start = &wire.Start{Parent: make([]byte, 16), Boot: "b", MayHaveLost: 5e9}
@@ -324,5 +327,27 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 	if r.Record.Agree != 200 {
 		t.Errorf("%+v", r.Record)
+	}
+}
+
+// What comes and goes at one instant under both plans is one stretch, not two.
+func TestOneInstantIsOneStretch(t *testing.T) {
+	c := newCompare(wall0, wall0+1e9)
+	say := func(plan int, k rules.Kind, d time.Duration) {
+		c.take(plan, &rules.Event{Kind: k, Rule: "a", At: at(d)}, true)
+	}
+	for _, d := range []time.Duration{0, 5, 9} {
+		for plan := range plans {
+			say(plan, rules.AlarmRaised, d)
+			say(plan, rules.AlarmReturned, d)
+		}
+	}
+	say(fresh, rules.AlarmRaised, 12)
+	say(fresh, rules.AlarmReturned, 13)
+	say(present, rules.AlarmRaised, 14)
+	c.end()
+	w := c.rules["a"]
+	if w.Came != 1 || w.Gone != 1 || w.Moved != 0 || w.Present.Count != 4 || w.New.Count != 4 {
+		t.Errorf("%+v", w.Rule)
 	}
 }

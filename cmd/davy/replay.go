@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -282,11 +283,8 @@ func siteTime(c *cli.Call, flag string, zone *time.Location) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UnixNano(), nil
-	}
-	for _, form := range []string{time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(form, s, zone); err == nil {
+	for _, form := range []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(form, s, zone); err == nil && t.Unix() > 0 && t.Before(time.Unix(0, math.MaxInt64)) { // else it is none in nanoseconds
 			return t.UnixNano(), nil
 		}
 	}

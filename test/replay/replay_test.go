@@ -227,6 +227,11 @@ func TestTheSameRulesSayTheSameAgain(t *testing.T) {
 				if rep.Record.Agree < 20 {
 					t.Errorf("seed %d: %+v", seed, rep.Record)
 				}
+				for i := range rep.Rules {
+					if r := &rep.Rules[i]; r.Changed() {
+						t.Errorf("seed %d: the same rules change %s: %+v", seed, r.Name, r.Differences)
+					}
+				}
 				for _, name := range []string{"a-gas.high", "worst.high", "calm.high", "running.is"} {
 					if r := ruleOf(t, rep, name); r.Grade != replay.Exact || r.Changed() {
 						t.Errorf("seed %d: %s is %v %+v, %+v", seed, name, r.Grade, r.Why, r.Differences)
