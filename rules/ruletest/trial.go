@@ -11,9 +11,10 @@ import (
 
 const grain = 100 * time.Millisecond // of the times of a trial
 
-// value makes the value of a tag; what the tag cannot be is cut to what it can.
-func (x *explorer) value(id tag.ID, f float64) tag.Value {
-	switch x.tag(id).Kind {
+// ValueOf makes the value of a kind; a number that the kind cannot be is cut to
+// what it can, and none where there is no such.
+func ValueOf(k tag.Kind, f float64) tag.Value {
+	switch k {
 	case tag.Bool:
 		return tag.BoolValue(f != 0)
 	case tag.Enum:
@@ -29,6 +30,8 @@ func (x *explorer) value(id tag.ID, f float64) tag.Value {
 	v, _ := tag.Float64Value(f)
 	return v
 }
+
+func (x *explorer) value(id tag.ID, f float64) tag.Value { return ValueOf(x.tag(id).Kind, f) }
 
 // side returns a value of a condition's tag for which it holds, or does not.
 // It is a tenth of the limit away, so that a story reads well.

@@ -16,6 +16,7 @@ import (
 	"davy/drivers/sim"
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/ruletest"
 	"davy/test/year"
 )
 
@@ -244,7 +245,7 @@ func (f *field) run(ctx context.Context) {
 				}
 				v = min(max(v+noise[id], x.Low), x.High)
 			}
-			if y := year.Value(x.Kind, v); y != f.state[id] || n == 0 {
+			if y := ruletest.ValueOf(x.Kind, v); y != f.state[id] || n == 0 {
 				f.hold(id, y)
 				f.plant.Device(f.plan.Links[x.Link].Name).Set(points[id], y)
 			}

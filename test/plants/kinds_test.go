@@ -10,6 +10,7 @@ import (
 	"davy/drivers/tag"
 	"davy/rules"
 	"davy/rules/ruletest"
+	"davy/test/year"
 )
 
 // How far from its limit a value may lie that is just below it, or not far
@@ -217,7 +218,7 @@ func (k *kinds) lock(s *ruletest.Sight, l *rules.Interlock) {
 		calm = calm && k.just(s, c.Cond)
 		if !k.bad[id] {
 			usable++
-			if holds(c.Cond, s.Readings[id].Value.Float()) {
+			if year.Holds(&c.Cond, s.Readings[id].Value.Float()) {
 				causes++
 			}
 		}
@@ -260,7 +261,7 @@ func (k *kinds) just(s *ruletest.Sight, c rules.Condition) bool {
 		return false
 	}
 	v := s.Readings[c.Tag].Value.Float()
-	return !holds(c, v) && k.next(s, c, near)
+	return !year.Holds(&c, v) && k.next(s, c, near)
 }
 
 // next reports whether a value lies next to its limit, on either side.
@@ -274,22 +275,6 @@ func (k *kinds) next(s *ruletest.Sight, c rules.Condition, part float64) bool {
 		by = nearOfZero * (t.High - t.Low)
 	}
 	return math.Abs(v-c.Limit) <= by
-}
-
-func holds(c rules.Condition, v float64) bool {
-	switch c.Op {
-	case rules.GE:
-		return v >= c.Limit
-	case rules.GT:
-		return v > c.Limit
-	case rules.LE:
-		return v <= c.Limit
-	case rules.LT:
-		return v < c.Limit
-	case rules.EQ:
-		return v == c.Limit
-	}
-	return v != c.Limit
 }
 
 // alone reports whether nothing stands but what looks at the same tags as a

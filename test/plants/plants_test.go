@@ -14,13 +14,11 @@ import (
 	"math"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"davy/agent/clock"
 	"davy/agent/config"
-	"davy/agent/i18n"
 	"davy/cmd/davy-plant/bench"
 	"davy/cmd/davy-plant/logbook"
 	modbusserver "davy/cmd/davy-plant/modbus"
@@ -33,6 +31,7 @@ import (
 	firmware "davy/firmware-configs"
 	"davy/rules"
 	"davy/rules/ruletest"
+	"davy/test/rig"
 	"davy/test/scale"
 )
 
@@ -50,19 +49,9 @@ func child(ctx context.Context, _ *slog.Logger, serve func(context.Context, net.
 // compile compiles a plant's site; anything worse than a warning ends the test.
 func compile(t *testing.T, name string) *config.Plan {
 	t.Helper()
-	site, problems := config.ReadSite(firmware.Plants, name, firmware.Library)
-	var plan *config.Plan
-	if problems.OK() {
-		var more config.Problems
-		plan, more = config.Compile(site, set)
-		problems = problems.Join(more)
-	}
-	if plan == nil {
-		var w strings.Builder
-		if err := problems.Write(&w, i18n.En, site); err != nil {
-			t.Fatal(err)
-		}
-		t.Fatalf("%s does not compile\n%s", name, w.String())
+	plan, err := rig.Plan(name, set)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return plan
 }

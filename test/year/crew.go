@@ -9,6 +9,7 @@ import (
 
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/ruletest"
 )
 
 // round is what persons do when they come by.
@@ -107,7 +108,7 @@ func (y *year) atPoint() error {
 	case n < 3 && id != 0:
 		c.Verb, c.Rule, c.Roles = rules.Force, string(y.set.Tags[id].Name), dev.Force.Roles
 		s := &y.w.sensors[id]
-		c.Value, c.For = Value(s.Kind, s.Low+(s.High-s.Low)*y.r.Float64()), time.Duration(y.w.span(time.Second, 70*time.Minute))
+		c.Value, c.For = ruletest.ValueOf(s.Kind, s.Low+(s.High-s.Low)*y.r.Float64()), time.Duration(y.w.span(time.Second, 70*time.Minute))
 	case n < 12 && id != 0 && y.book.force[id].on:
 		c.Verb, c.Rule = rules.EndForce, string(y.set.Tags[id].Name)
 	case n < 15 && !y.book.test[d].on: // a bump test: gas is put on

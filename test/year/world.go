@@ -8,6 +8,7 @@ import (
 
 	"davy/drivers/tag"
 	"davy/rules"
+	"davy/rules/ruletest"
 )
 
 // Tag is what the world must know of a tag, beside its name.
@@ -201,7 +202,7 @@ func (w *World) read(id tag.ID, t int64) (v tag.Value, q tag.Quality, ok bool) {
 		f = math.Round((f+s.noise*(2*w.r.Float64()-1))/s.step) * s.step
 		f = min(max(f, s.Low), s.High)
 	}
-	v, q = Value(s.Kind, f), tag.GoodQuality
+	v, q = ruletest.ValueOf(s.Kind, f), tag.GoodQuality
 	for i := range w.faults {
 		x := &w.faults[i]
 		if t < x.from || t >= x.to || !slices.Contains(x.tags, id) {
@@ -224,25 +225,6 @@ func (w *World) read(id tag.ID, t int64) (v tag.Value, q tag.Quality, ok bool) {
 		}
 	}
 	return v, q, true
-}
-
-// Value makes the value of a kind; what it cannot be is none.
-func Value(k tag.Kind, f float64) tag.Value {
-	switch k {
-	case tag.Bool:
-		return tag.BoolValue(f != 0)
-	case tag.Enum:
-		return tag.EnumValue(int64(math.Round(f)))
-	case tag.Float32:
-		v, _ := tag.Float32Value(float32(f))
-		return v
-	case tag.Int:
-		return tag.IntValue(int64(math.Round(f)))
-	case tag.Text:
-		return tag.TextValue(uint32(max(f, 0)))
-	}
-	v, _ := tag.Float64Value(f)
-	return v
 }
 
 // busy says that something happens at t, so that everything is read often.

@@ -3,36 +3,23 @@ package year
 import (
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"davy/agent/config"
-	"davy/agent/i18n"
 	"davy/drivers"
 	"davy/drivers/modbus"
 	"davy/drivers/opcua"
-	firmware "davy/firmware-configs"
+	"davy/test/rig"
 	"davy/test/scale"
 )
 
 // plant compiles a plant of firmware-configs.
 func plant(t *testing.T, name string) *config.Plan {
 	t.Helper()
-	set := drivers.Set{"modbus-tcp": modbus.TCP{}, "modbus-rtu": modbus.RTU{}, "opcua": opcua.Driver{}}
-	site, problems := config.ReadSite(firmware.Plants, name, firmware.Library)
-	var plan *config.Plan
-	if problems.OK() {
-		var more config.Problems
-		plan, more = config.Compile(site, set)
-		problems = problems.Join(more)
-	}
-	if plan == nil {
-		var w strings.Builder
-		if err := problems.Write(&w, i18n.En, site); err != nil {
-			t.Fatal(err)
-		}
-		t.Fatalf("%s does not compile\n%s", name, w.String())
+	plan, err := rig.Plan(name, drivers.Set{"modbus-tcp": modbus.TCP{}, "modbus-rtu": modbus.RTU{}, "opcua": opcua.Driver{}})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return plan
 }
