@@ -114,7 +114,7 @@ func (c *compiler) formula(x *formula) {
 		return
 	}
 	f := c.read(x.p.val, "computed", computedForm)
-	info := &tagInfo{n: x.p.key, name: tag.Name(x.p.key.text), link: -1}
+	info := &tagInfo{n: x.p.key, name: tag.Name(x.p.key.text), link: -1, composed: true}
 	t := Tag{Name: info.name, Place: x.p.key.place, Link: -1}
 	program, ok := c.expression(f.get("value"))
 	if ok {

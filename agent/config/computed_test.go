@@ -78,6 +78,12 @@ func TestComputedTags(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
+	// Above the range of one of them the highest of detectors is, too.
+	for name, want := range map[string]bool{"d.a": true, "room.worst": true, "slow": true, "rise": false, "hot": false, "L.channel-2": false} {
+		if got := plan.Rules.Tags[find(name).ID].OverRange; got != want {
+			t.Errorf("%s: over-range %v", name, got)
+		}
+	}
 	l := plan.Rules.Interlocks[0]
 	if l.Channels[1].Cond != (rules.Condition{Tag: find("L.channel-2").ID, Op: rules.EQ, Limit: 1}) || l.Channels[2].Cond.Tag != find("hot").ID {
 		t.Errorf("%+v", l.Channels)

@@ -188,7 +188,7 @@ const NotWatchedSuffix = ".not-watched"
 func (c *compiler) finish() {
 	c.plan.Rules.Tags = make([]rules.Tag, len(c.tags))
 	for _, info := range c.tags[1:] {
-		c.plan.Rules.Tags[info.id] = rules.Tag{Name: info.name, TTL: info.ttl, OverRange: info.isDetector()}
+		c.plan.Rules.Tags[info.id] = rules.Tag{Name: info.name, TTL: info.ttl, OverRange: c.isOfDetectors(info)}
 	}
 	c.pointsOf()
 	for _, o := range c.outputs {

@@ -6,6 +6,7 @@ import (
 	"davy/agent/i18n"
 	"davy/drivers/tag"
 	"davy/rules"
+	units "davy/rules/unit"
 )
 
 // What a detector says of itself (an entry of alarms, or its profile):
@@ -122,3 +123,24 @@ func (c *compiler) watchText(info *tagInfo, words, with string) rules.Text {
 // isDetector reports whether what lies above the range of a tag's instrument
 // is beyond every limit: it or its profile names a gas, or a limit latches there.
 func (t *tagInfo) isDetector() bool { return t.kind != tag.Bool && (t.gas != nil || t.detector) }
+
+// isOfDetectors reports whether a tag is a detector, or computed by a site's own
+// words of nothing but detectors, in their unit (the highest of a room): above the
+// range of one of them its number says as little. A rate has another unit; STEL,
+// TWA and MAC reckon with what was seen.
+func (c *compiler) isOfDetectors(t *tagInfo) bool {
+	of := c.plan.Tags[t.id].Of
+	if !t.composed || t.kind == tag.Bool || len(of) == 0 {
+		return t.isDetector()
+	}
+	own, err := units.Parse(c.plan.Tags[t.id].Unit)
+	if err != nil || c.plan.Tags[t.id].Unit == "" {
+		return t.isDetector()
+	}
+	for _, id := range of {
+		if u, err := units.Parse(c.plan.Tags[id].Unit); err != nil || !u.SameWithGas(own) || !c.tags[id].isDetector() {
+			return t.isDetector()
+		}
+	}
+	return true
+}

@@ -32,6 +32,7 @@ type tagInfo struct {
 	detector    bool          // its profile names a gas, or a limit of it latches above the range
 	ready       time.Duration // longest warm-up; 0 not said
 	inTest      time.Duration // longest test; 0 not said
+	composed    bool          // computed by an expression of the site's
 	exposed     exposed       // of a computed tag: which limit of exposure is its
 	through     units.Gas     // of a computed tag: the one gas of those that it looks at
 }
