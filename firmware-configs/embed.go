@@ -14,12 +14,15 @@ import (
 	"strings"
 )
 
-//go:embed devices plants profiles
+//go:embed devices profiles
 var files embed.FS
+
+//go:embed plants
+var plants embed.FS
 
 // Devices holds the device templates, one file per model: davy/bench-nh3.yaml
 // is the template "davy/bench-nh3".
-var Devices = sub("devices")
+var Devices = sub(files, "devices")
 
 // Library is what a site may borrow from (agent/config.ReadSite): the device
 // templates, and the alarm profiles in profiles, one file per scheme:
@@ -36,11 +39,12 @@ func (library) Open(name string) (fs.File, error) {
 	return Devices.Open(name)
 }
 
-// Plants holds whole plants, one directory each: bench/site.yaml.
-var Plants = sub("plants")
+// Plants returns whole plants, one directory each: bench/site.yaml. It is a
+// function so that a program which does not call it does not carry them.
+func Plants() fs.FS { return sub(plants, "plants") }
 
-func sub(dir string) fs.FS {
-	f, err := fs.Sub(files, dir)
+func sub(of fs.FS, dir string) fs.FS {
+	f, err := fs.Sub(of, dir)
 	if err != nil {
 		panic("BUG: firmware: " + err.Error())
 	}

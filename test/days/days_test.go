@@ -54,7 +54,7 @@ func files(t *testing.T, fsys fs.FS, name string) fstest.MapFS {
 // run runs a plant for a span, from a seed.
 func run(t *testing.T, plant string, seed uint64, span time.Duration) (tally Tally) {
 	t.Helper()
-	site := files(t, firmware.Plants, plant)
+	site := files(t, firmware.Plants(), plant)
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var err error

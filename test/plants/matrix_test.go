@@ -13,7 +13,7 @@ import (
 
 // The matrix of every plant, read back from its table, gives the same rules.
 func TestMatrixBackAgain(t *testing.T) {
-	list, err := fs.ReadDir(firmware.Plants, ".")
+	list, err := fs.ReadDir(firmware.Plants(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestMatrixBackAgain(t *testing.T) {
 			continue
 		}
 		t.Run(e.Name(), func(t *testing.T) {
-			site, problems := config.ReadSite(firmware.Plants, e.Name(), firmware.Library)
+			site, problems := config.ReadSite(firmware.Plants(), e.Name(), firmware.Library)
 			written := config.ReadWritten(site, "interlocks")
 			plan, more := config.CompileWith(site, set, written)
 			if plan == nil || len(written) == 0 {

@@ -60,7 +60,7 @@ func compile(t *testing.T, name string) *config.Plan {
 // ways and every vote that loses channels, and for each rule there are the three
 // kinds of story (missing).
 func TestStories(t *testing.T) {
-	plants, err := fs.ReadDir(firmware.Plants, ".")
+	plants, err := fs.ReadDir(firmware.Plants(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (b *Bench) StartReceiver(broker string, args ...string) (err error) {
 // WriteSite writes the bench plant's site with the addresses of this bench.
 // edit, if not nil, may change each file.
 func (b *Bench) WriteSite(edit func(name, text string) string) error {
-	sub, err := fs.Sub(firmware.Plants, "bench")
+	sub, err := fs.Sub(firmware.Plants(), "bench")
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 // Plan compiles a plant of firmware-configs; the error has every problem with its place.
 func Plan(name string, set drivers.Set) (*config.Plan, error) {
-	site, problems := config.ReadSite(firmware.Plants, name, firmware.Library)
+	site, problems := config.ReadSite(firmware.Plants(), name, firmware.Library)
 	var plan *config.Plan
 	if problems.OK() {
 		var more config.Problems

@@ -12,7 +12,7 @@ import (
 
 // The bench plant's site gets all the uplinks that a site may have.
 func TestMany(t *testing.T) {
-	raw, err := fs.ReadFile(firmware.Plants, "bench/site.yaml")
+	raw, err := fs.ReadFile(firmware.Plants(), "bench/site.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
