@@ -369,6 +369,38 @@ func (c *Cursor) Confirm(r *wire.Receipt) error {
 	return nil
 }
 
+// Advance moves the cursor of a destination that gives no receipts to a place
+// that Next has led to: its protocol has confirmed what it can. It never moves
+// back. The move is durable with the next transaction.
+func (c *Cursor) Advance(stream string, to Pos) error {
+	k, ok := streamIndex(stream)
+	if !ok {
+		return fmt.Errorf("advance: no stream %q", stream)
+	}
+	c.j.mu.Lock()
+	e := c.j.epoch(to.Epoch)
+	c.j.mu.Unlock()
+	if e == nil {
+		return nil // all of it has gone meanwhile
+	}
+	_, oldest, code, err := c.j.rootAt(e, k, to.Number, c)
+	switch {
+	case err != nil:
+		return fmt.Errorf("advance %s %d: %w", stream, to.Number, err)
+	case code == "known":
+		return nil
+	case code != "":
+		return fmt.Errorf("advance %s %d: %s", stream, to.Number, code)
+	}
+	c.j.mu.Lock()
+	defer c.j.mu.Unlock()
+	if p := c.place(e, k); to.Number > p.confirmed {
+		*p = place{to.Number, oldest}
+		c.j.moves++
+	}
+	return nil
+}
+
 // rootAt returns the chain after a number and the wall time of the record
 // after it. The code "known" says that it is confirmed already.
 func (j *Journal) rootAt(e *epoch, k int, number uint64, c *Cursor) (root wire.Root, oldest int64, code string, err error) {

@@ -16,15 +16,21 @@ import (
 
 // NextRoot returns the chain after a block, see Root.
 func NextRoot(before Root, stream string, first uint64, count uint32, body []byte) Root {
-	sum := sha256.Sum256(body)
+	return sha256.Sum256(LeafData(before, stream, first, count, sha256.Sum256(body)))
+}
+
+// LeafData is what a block's leaf in the epoch's log says: exactly the bytes
+// whose SHA-256 is the chain after the block, so that a leaf commits to the
+// records, to their numbers and to all of the stream before them. sum is the
+// SHA-256 of the block's body.
+func LeafData(before Root, stream string, first uint64, count uint32, sum [32]byte) []byte {
 	b := make([]byte, 0, 160)
 	b = append(b, before[:]...)
 	b = append(b, stream...)
 	b = append(b, 0)
 	b = binary.BigEndian.AppendUint64(b, first)
 	b = binary.BigEndian.AppendUint64(b, uint64(count))
-	b = append(b, sum[:]...)
-	return sha256.Sum256(b)
+	return append(b, sum[:]...)
 }
 
 // RecordHash is the hash of one record by its name and its canonical bytes:

@@ -233,7 +233,8 @@ func (s *Start) append(dst []byte) []byte {
 	dst = putSint(dst, 5, s.Unwatched)
 	dst = putBool(dst, 6, s.Clean)
 	dst = putUint(dst, 7, s.MayHaveLost)
-	return putBytes(dst, 8, s.Plan)
+	dst = putBytes(dst, 8, s.Plan)
+	return putBytes(dst, 9, s.ParentCheckpoint)
 }
 
 func (s *Start) decode(b []byte, left *int) error {
@@ -257,6 +258,8 @@ func (s *Start) decode(b []byte, left *int) error {
 			s.MayHaveLost = v
 		case 8<<3 | bt:
 			s.Plan = bytes.Clone(p)
+		case 9<<3 | bt:
+			s.ParentCheckpoint = bytes.Clone(p)
 		}
 		return err
 	})

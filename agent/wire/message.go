@@ -11,8 +11,10 @@ import (
 
 // The kinds of what is signed.
 const (
-	EnvelopeKind = "envelope"
-	ReceiptKind  = "receipt"
+	EnvelopeKind    = "envelope"
+	ReceiptKind     = "receipt"
+	ResumeKind      = "resume"
+	CertificateKind = "certificate"
 )
 
 func signedBytes(kind string, body []byte) []byte {
@@ -84,7 +86,12 @@ func (e *Envelope) Encode(dst []byte) []byte {
 	dst = putText(dst, 9, e.Boot)
 	dst = putBool(dst, 10, e.ClockTrusted)
 	dst = putUint(dst, 11, e.ClockError)
-	return putBool(dst, 12, e.OutputsArmed)
+	dst = putBool(dst, 12, e.OutputsArmed)
+	dst = putBytes(dst, 13, e.Checkpoint)
+	if e.Proof != nil {
+		dst = putMessage(dst, 14, e.Proof.encode)
+	}
+	return dst
 }
 
 // DecodeEnvelope reads an Envelope. The bodies of its blocks are parts of b.
@@ -125,6 +132,11 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 			e.ClockError = v
 		case 12<<3 | vt:
 			e.OutputsArmed = v != 0
+		case 13<<3 | bt:
+			e.Checkpoint = bytes.Clone(p)
+		case 14<<3 | bt:
+			e.Proof = &Proof{}
+			err = e.Proof.decode(p)
 		}
 		return err
 	})
@@ -142,7 +154,8 @@ func (k *Block) encode(dst []byte) []byte {
 	dst = putUint(dst, 2, k.First)
 	dst = putUint(dst, 3, uint64(k.Count))
 	dst = putBytes(dst, 4, k.Body)
-	return putBytes(dst, 5, k.RootBefore[:])
+	dst = putBytes(dst, 5, k.RootBefore[:])
+	return putUint(dst, 6, k.Leaf)
 }
 
 func (k *Block) decode(b []byte) error {
@@ -159,6 +172,8 @@ func (k *Block) decode(b []byte) error {
 			k.Body = p
 		case 5<<3 | bt:
 			root, err = true, fixed(p, k.RootBefore[:])
+		case 6<<3 | vt:
+			k.Leaf = v
 		}
 		return err
 	})
@@ -235,7 +250,10 @@ func (r *Receipt) Encode(dst []byte) []byte {
 			return putText(b, 4, f.Code)
 		})
 	}
-	return putSint(dst, 8, r.Wall)
+	dst = putSint(dst, 8, r.Wall)
+	dst = putBytes(dst, 9, r.Witness)
+	dst = putText(dst, 10, r.Log)
+	return putBytes(dst, 11, r.Certificate)
 }
 
 // DecodeReceipt reads a Receipt. Version is for the caller to look at.
@@ -263,6 +281,12 @@ func DecodeReceipt(b []byte) (*Receipt, error) {
 			err = getRefused(p, &r.Refused)
 		case 8<<3 | vt:
 			r.Wall = zag(v)
+		case 9<<3 | bt:
+			r.Witness = bytes.Clone(p)
+		case 10<<3 | bt:
+			err = text(p, &r.Log)
+		case 11<<3 | bt:
+			r.Certificate = bytes.Clone(p)
 		}
 		return err
 	})

@@ -40,6 +40,14 @@ type Envelope struct {
 	ClockTrusted bool
 	ClockError   uint64 // ns
 	OutputsArmed bool
+	Checkpoint   []byte // a signed note, see agent/evidence; nil: none is due
+	Proof        *Proof // that Checkpoint goes on from what the receiver witnessed last
+}
+
+// Proof says that the log of Size leaves is the beginning of another.
+type Proof struct {
+	Size   uint64
+	Hashes []Root // as agent/merkle has them
 }
 
 // Head is the last number of a stream with the chain up to it.
@@ -56,6 +64,7 @@ type Block struct {
 	Count      uint32
 	Body       []byte // compressed
 	RootBefore Root
+	Leaf       uint64 // its place in the epoch's log, from 0
 }
 
 // Event is one record of the stream event.
@@ -111,6 +120,9 @@ type Start struct {
 	Clean       bool
 	MayHaveLost uint64 // ns
 	Plan        []byte
+	// ParentCheckpoint is the last one of the parent's log that the journal
+	// knows, with the receiver's cosignature if it was witnessed.
+	ParentCheckpoint []byte `json:",omitempty"`
 }
 
 // Gap names what was given up.
@@ -188,6 +200,39 @@ type Receipt struct {
 	Upto        []Head
 	Refused     []Refused
 	Wall        int64
+	Witness     []byte // the largest checkpoint of this epoch that was witnessed, cosigned
+	Log         string // why the newest checkpoint was not witnessed; "": it was
+	Certificate []byte // of the key that signed this, a Signed of the authority
+}
+
+// Resume tells a gateway what a receiver that was restored still has.
+type Resume struct {
+	Version     uint32
+	Gateway     string
+	Destination string
+	Store       string
+	Number      uint64
+	Wall        int64
+	Have        []Have
+	Certificate []byte
+}
+
+// Have is what is there of one epoch.
+type Have struct {
+	Epoch   Epoch
+	Upto    []Head
+	Witness []byte
+}
+
+// Certificate is an authority's word for a receiver's key.
+type Certificate struct {
+	Version   uint32
+	Key       []byte // ed25519 public key of the receiver
+	Name      string
+	NotBefore int64 // ns since 1970
+	NotAfter  int64
+	Number    uint64
+	Least     uint64 // certificates below this number are withdrawn
 }
 
 // Refused is a range that the receiver stored raw and could not place.

@@ -65,10 +65,12 @@ var House = []Package{
 
 	// The keeper.
 	{Path: "agent/wire", Side: Keeper, Ours: "drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire github.com/klauspost/compress/zstd"},
-	{Path: "agent/journal", Side: Keeper, Ours: "agent/ring agent/wire drivers/tag", Libs: "go.etcd.io/bbolt"},
-	{Path: "agent/evidence", Side: Keeper, Ours: "agent/wire", Libs: "golang.org/x/mod"},
+	{Path: "agent/merkle"}, // the tree of a log that only grows
+	{Path: "agent/journal", Side: Keeper, Ours: "agent/merkle agent/ring agent/wire drivers/tag", Libs: "go.etcd.io/bbolt"},
+	{Path: "agent/evidence", Side: Keeper, Ours: "agent/merkle agent/wire", Libs: "golang.org/x/mod"},
 	{Path: "agent/record", Side: Keeper, Ours: "agent/config agent/evidence agent/journal agent/ring agent/wire rules drivers/tag"},
 	{Path: "agent/uplink", Side: Keeper, Ours: "agent/clock agent/evidence agent/journal agent/wire drivers/tag"},
+	{Path: "agent/uplink/feed", Side: Keeper, Ours: "agent/journal agent/wire drivers/tag"},
 	{Path: "agent/uplink/mqtt", Side: Keeper, Ours: "agent/uplink agent/wire", Libs: "github.com/eclipse/paho.mqtt.golang"},
 	{Path: "agent/keep", Side: Keeper, Ours: "agent/clock agent/config agent/evidence agent/journal agent/record agent/ring agent/supervise agent/uplink agent/uplink/mqtt agent/wire rules drivers drivers/tag"},
 

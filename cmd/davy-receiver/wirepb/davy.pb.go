@@ -25,8 +25,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Signed is what is published: the bytes of an Envelope or a Receipt with the
-// signature over "davy/1/<kind>\n" followed by exactly these bytes.
+// Signed is what is published: the bytes of an Envelope, a Receipt, a Resume or
+// a Certificate with the signature over "davy/1/<kind>\n" followed by exactly
+// these bytes. <kind> is the message's name in small letters.
 type Signed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
@@ -101,6 +102,8 @@ type Envelope struct {
 	ClockTrusted  bool                   `protobuf:"varint,10,opt,name=clock_trusted,json=clockTrusted,proto3" json:"clock_trusted,omitempty"`
 	ClockError    uint64                 `protobuf:"varint,11,opt,name=clock_error,json=clockError,proto3" json:"clock_error,omitempty"` // ns
 	OutputsArmed  bool                   `protobuf:"varint,12,opt,name=outputs_armed,json=outputsArmed,proto3" json:"outputs_armed,omitempty"`
+	Checkpoint    []byte                 `protobuf:"bytes,13,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"` // of the epoch's log, signed by the gateway (a note, see agent/evidence); absent: none is due
+	Proof         *Proof                 `protobuf:"bytes,14,opt,name=proof,proto3" json:"proof,omitempty"`           // that the checkpoint goes on from the one that the receiver witnessed last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,6 +222,74 @@ func (x *Envelope) GetOutputsArmed() bool {
 	return false
 }
 
+func (x *Envelope) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *Envelope) GetProof() *Proof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+// Proof: the log of size leaves is the beginning of the log of the checkpoint
+// that it comes with (RFC 6962, section 2.1.2).
+type Proof struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	Hashes        [][]byte               `protobuf:"bytes,2,rep,name=hashes,proto3" json:"hashes,omitempty"` // 32 bytes each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Proof) Reset() {
+	*x = Proof{}
+	mi := &file_davy_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proof) ProtoMessage() {}
+
+func (x *Proof) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proof.ProtoReflect.Descriptor instead.
+func (*Proof) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Proof) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Proof) GetHashes() [][]byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
 // Head: the last number of a stream, and the chain up to it.
 type Head struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -231,7 +302,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_davy_proto_msgTypes[2]
+	mi := &file_davy_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +314,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[2]
+	mi := &file_davy_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +327,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{2}
+	return file_davy_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Head) GetStream() string {
@@ -289,13 +360,14 @@ type Block struct {
 	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	Body          []byte                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`                               // zstd of an EventBody or a ReadingBody, by stream
 	RootBefore    []byte                 `protobuf:"bytes,5,opt,name=root_before,json=rootBefore,proto3" json:"root_before,omitempty"` // chain before this block, 32 bytes
+	Leaf          uint64                 `protobuf:"varint,6,opt,name=leaf,proto3" json:"leaf,omitempty"`                              // its place in the epoch's log, from 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_davy_proto_msgTypes[3]
+	mi := &file_davy_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +379,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[3]
+	mi := &file_davy_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +392,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{3}
+	return file_davy_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Block) GetStream() string {
@@ -358,6 +430,13 @@ func (x *Block) GetRootBefore() []byte {
 	return nil
 }
 
+func (x *Block) GetLeaf() uint64 {
+	if x != nil {
+		return x.Leaf
+	}
+	return 0
+}
+
 type EventBody struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
@@ -367,7 +446,7 @@ type EventBody struct {
 
 func (x *EventBody) Reset() {
 	*x = EventBody{}
-	mi := &file_davy_proto_msgTypes[4]
+	mi := &file_davy_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +458,7 @@ func (x *EventBody) String() string {
 func (*EventBody) ProtoMessage() {}
 
 func (x *EventBody) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[4]
+	mi := &file_davy_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +471,7 @@ func (x *EventBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBody.ProtoReflect.Descriptor instead.
 func (*EventBody) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{4}
+	return file_davy_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventBody) GetEvents() []*Event {
@@ -439,7 +518,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_davy_proto_msgTypes[5]
+	mi := &file_davy_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +530,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[5]
+	mi := &file_davy_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +543,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{5}
+	return file_davy_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Event) GetKind() uint32 {
@@ -680,7 +759,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_davy_proto_msgTypes[6]
+	mi := &file_davy_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +771,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[6]
+	mi := &file_davy_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +784,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{6}
+	return file_davy_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Value) GetKind() uint32 {
@@ -737,7 +816,7 @@ type Vote struct {
 
 func (x *Vote) Reset() {
 	*x = Vote{}
-	mi := &file_davy_proto_msgTypes[7]
+	mi := &file_davy_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +828,7 @@ func (x *Vote) String() string {
 func (*Vote) ProtoMessage() {}
 
 func (x *Vote) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[7]
+	mi := &file_davy_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +841,7 @@ func (x *Vote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vote.ProtoReflect.Descriptor instead.
 func (*Vote) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{7}
+	return file_davy_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Vote) GetChannel() string {
@@ -816,22 +895,23 @@ func (x *Vote) GetLast() bool {
 
 // Start is the first record of an epoch.
 type Start struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Parent        []byte                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"` // epoch before, empty if none is known
-	ParentHeads   []*Head                `protobuf:"bytes,2,rep,name=parent_heads,json=parentHeads,proto3" json:"parent_heads,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Boot          string                 `protobuf:"bytes,4,opt,name=boot,proto3" json:"boot,omitempty"`
-	Unwatched     int64                  `protobuf:"zigzag64,5,opt,name=unwatched,proto3" json:"unwatched,omitempty"`                        // ns nobody decided, -1 unknown
-	Clean         bool                   `protobuf:"varint,6,opt,name=clean,proto3" json:"clean,omitempty"`                                  // the parent was closed in order
-	MayHaveLost   uint64                 `protobuf:"varint,7,opt,name=may_have_lost,json=mayHaveLost,proto3" json:"may_have_lost,omitempty"` // ns of readings that an unclean end may have cost, at most
-	Plan          []byte                 `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Parent           []byte                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"` // epoch before, empty if none is known
+	ParentHeads      []*Head                `protobuf:"bytes,2,rep,name=parent_heads,json=parentHeads,proto3" json:"parent_heads,omitempty"`
+	Version          string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Boot             string                 `protobuf:"bytes,4,opt,name=boot,proto3" json:"boot,omitempty"`
+	Unwatched        int64                  `protobuf:"zigzag64,5,opt,name=unwatched,proto3" json:"unwatched,omitempty"`                        // ns nobody decided, -1 unknown
+	Clean            bool                   `protobuf:"varint,6,opt,name=clean,proto3" json:"clean,omitempty"`                                  // the parent was closed in order
+	MayHaveLost      uint64                 `protobuf:"varint,7,opt,name=may_have_lost,json=mayHaveLost,proto3" json:"may_have_lost,omitempty"` // ns of readings that an unclean end may have cost, at most
+	Plan             []byte                 `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
+	ParentCheckpoint []byte                 `protobuf:"bytes,9,opt,name=parent_checkpoint,json=parentCheckpoint,proto3" json:"parent_checkpoint,omitempty"` // of the parent's log as far as the journal knows, signed then; with the receiver's cosignature if it was witnessed
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_davy_proto_msgTypes[8]
+	mi := &file_davy_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +923,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[8]
+	mi := &file_davy_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +936,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{8}
+	return file_davy_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Start) GetParent() []byte {
@@ -915,6 +995,13 @@ func (x *Start) GetPlan() []byte {
 	return nil
 }
 
+func (x *Start) GetParentCheckpoint() []byte {
+	if x != nil {
+		return x.ParentCheckpoint
+	}
+	return nil
+}
+
 // Gap names what was given up.
 type Gap struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -933,7 +1020,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_davy_proto_msgTypes[9]
+	mi := &file_davy_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1032,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[9]
+	mi := &file_davy_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1045,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{9}
+	return file_davy_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Gap) GetStream() string {
@@ -1036,7 +1123,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_davy_proto_msgTypes[10]
+	mi := &file_davy_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1135,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[10]
+	mi := &file_davy_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1148,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{10}
+	return file_davy_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Table) GetPlan() []byte {
@@ -1095,7 +1182,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_davy_proto_msgTypes[11]
+	mi := &file_davy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1194,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[11]
+	mi := &file_davy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1207,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{11}
+	return file_davy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Person) GetId() string {
@@ -1155,7 +1242,7 @@ type Tag struct {
 
 func (x *Tag) Reset() {
 	*x = Tag{}
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1254,7 @@ func (x *Tag) String() string {
 func (*Tag) ProtoMessage() {}
 
 func (x *Tag) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1267,7 @@ func (x *Tag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tag.ProtoReflect.Descriptor instead.
 func (*Tag) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{12}
+	return file_davy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Tag) GetId() uint32 {
@@ -1265,7 +1352,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1364,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1377,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{13}
+	return file_davy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Name) GetCode() int64 {
@@ -1323,7 +1410,7 @@ type ReadingBody struct {
 
 func (x *ReadingBody) Reset() {
 	*x = ReadingBody{}
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1422,7 @@ func (x *ReadingBody) String() string {
 func (*ReadingBody) ProtoMessage() {}
 
 func (x *ReadingBody) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1435,7 @@ func (x *ReadingBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadingBody.ProtoReflect.Descriptor instead.
 func (*ReadingBody) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{14}
+	return file_davy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadingBody) GetTags() []uint32 {
@@ -1411,13 +1498,16 @@ type Receipt struct {
 	Upto          []*Head                `protobuf:"bytes,6,rep,name=upto,proto3" json:"upto,omitempty"` // contiguous or explained up to number, with the chain there
 	Refused       []*Refused             `protobuf:"bytes,7,rep,name=refused,proto3" json:"refused,omitempty"`
 	Wall          int64                  `protobuf:"zigzag64,8,opt,name=wall,proto3" json:"wall,omitempty"`
+	Witness       []byte                 `protobuf:"bytes,9,opt,name=witness,proto3" json:"witness,omitempty"`          // the largest checkpoint of this epoch that the receiver witnessed, with its cosignature
+	Log           string                 `protobuf:"bytes,10,opt,name=log,proto3" json:"log,omitempty"`                 // why the newest checkpoint was not witnessed: "malformed", "signature", "smaller", "fork", "proof"; empty: it was
+	Certificate   []byte                 `protobuf:"bytes,11,opt,name=certificate,proto3" json:"certificate,omitempty"` // of the key that signs this, a Signed of the authority
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_davy_proto_msgTypes[15]
+	mi := &file_davy_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1519,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[15]
+	mi := &file_davy_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1532,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{15}
+	return file_davy_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Receipt) GetVersion() uint32 {
@@ -1501,6 +1591,27 @@ func (x *Receipt) GetWall() int64 {
 	return 0
 }
 
+func (x *Receipt) GetWitness() []byte {
+	if x != nil {
+		return x.Witness
+	}
+	return nil
+}
+
+func (x *Receipt) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *Receipt) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
 type Refused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -1513,7 +1624,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_davy_proto_msgTypes[16]
+	mi := &file_davy_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1636,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[16]
+	mi := &file_davy_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1649,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{16}
+	return file_davy_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Refused) GetStream() string {
@@ -1569,6 +1680,262 @@ func (x *Refused) GetCode() string {
 	return ""
 }
 
+// Resume: the receiver's database is not what it was (it was restored). It has
+// these numbers and no more; what comes after them is to be sent again.
+type Resume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // 1
+	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Destination   string                 `protobuf:"bytes,3,opt,name=destination,proto3" json:"destination,omitempty"`
+	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"`
+	Number        uint64                 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"` // of this store's resumes to this gateway, growing
+	Wall          int64                  `protobuf:"zigzag64,6,opt,name=wall,proto3" json:"wall,omitempty"`
+	Have          []*Have                `protobuf:"bytes,7,rep,name=have,proto3" json:"have,omitempty"` // epochs that are not named: nothing is there
+	Certificate   []byte                 `protobuf:"bytes,8,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resume) Reset() {
+	*x = Resume{}
+	mi := &file_davy_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resume) ProtoMessage() {}
+
+func (x *Resume) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resume.ProtoReflect.Descriptor instead.
+func (*Resume) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Resume) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Resume) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *Resume) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *Resume) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Resume) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Resume) GetWall() int64 {
+	if x != nil {
+		return x.Wall
+	}
+	return 0
+}
+
+func (x *Resume) GetHave() []*Have {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+func (x *Resume) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+type Have struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         []byte                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Upto          []*Head                `protobuf:"bytes,2,rep,name=upto,proto3" json:"upto,omitempty"`
+	Witness       []byte                 `protobuf:"bytes,3,opt,name=witness,proto3" json:"witness,omitempty"` // as in Receipt
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Have) Reset() {
+	*x = Have{}
+	mi := &file_davy_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Have) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Have) ProtoMessage() {}
+
+func (x *Have) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Have.ProtoReflect.Descriptor instead.
+func (*Have) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Have) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *Have) GetUpto() []*Head {
+	if x != nil {
+		return x.Upto
+	}
+	return nil
+}
+
+func (x *Have) GetWitness() []byte {
+	if x != nil {
+		return x.Witness
+	}
+	return nil
+}
+
+// Certificate: an authority's word, signed by its offline key, that a key is
+// that of a receiver.
+type Certificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`                        // 1
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`                                 // ed25519 public key of the receiver
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`                               // of the receiver, for people
+	NotBefore     int64                  `protobuf:"zigzag64,4,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"` // ns since 1970
+	NotAfter      int64                  `protobuf:"zigzag64,5,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	Number        uint64                 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"` // of the authority, growing: a key of a smaller number may have been withdrawn
+	Least         uint64                 `protobuf:"varint,7,opt,name=least,proto3" json:"least,omitempty"`   // certificates below this number are withdrawn
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Certificate) Reset() {
+	*x = Certificate{}
+	mi := &file_davy_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Certificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Certificate) ProtoMessage() {}
+
+func (x *Certificate) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
+func (*Certificate) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Certificate) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Certificate) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Certificate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Certificate) GetNotBefore() int64 {
+	if x != nil {
+		return x.NotBefore
+	}
+	return 0
+}
+
+func (x *Certificate) GetNotAfter() int64 {
+	if x != nil {
+		return x.NotAfter
+	}
+	return 0
+}
+
+func (x *Certificate) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Certificate) GetLeast() uint64 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
 var File_davy_proto protoreflect.FileDescriptor
 
 const file_davy_proto_rawDesc = "" +
@@ -1578,7 +1945,7 @@ const file_davy_proto_rawDesc = "" +
 	"\x06Signed\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1c\n" +
-	"\tsignature\x18\x03 \x01(\fR\tsignature\"\xee\x02\n" +
+	"\tsignature\x18\x03 \x01(\fR\tsignature\"\xb4\x03\n" +
 	"\bEnvelope\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x14\n" +
@@ -1593,18 +1960,26 @@ const file_davy_proto_rawDesc = "" +
 	" \x01(\bR\fclockTrusted\x12\x1f\n" +
 	"\vclock_error\x18\v \x01(\x04R\n" +
 	"clockError\x12#\n" +
-	"\routputs_armed\x18\f \x01(\bR\foutputsArmed\"J\n" +
+	"\routputs_armed\x18\f \x01(\bR\foutputsArmed\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\r \x01(\fR\n" +
+	"checkpoint\x12$\n" +
+	"\x05proof\x18\x0e \x01(\v2\x0e.davy.v1.ProofR\x05proof\"3\n" +
+	"\x05Proof\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06hashes\x18\x02 \x03(\fR\x06hashes\"J\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
-	"\x04root\x18\x03 \x01(\fR\x04root\"\x80\x01\n" +
+	"\x04root\x18\x03 \x01(\fR\x04root\"\x94\x01\n" +
 	"\x05Block\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x12\x1f\n" +
 	"\vroot_before\x18\x05 \x01(\fR\n" +
-	"rootBefore\"3\n" +
+	"rootBefore\x12\x12\n" +
+	"\x04leaf\x18\x06 \x01(\x04R\x04leaf\"3\n" +
 	"\tEventBody\x12&\n" +
 	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\x87\x06\n" +
 	"\x05Event\x12\x12\n" +
@@ -1650,7 +2025,7 @@ const file_davy_proto_rawDesc = "" +
 	"\x04mono\x18\x04 \x01(\x12R\x04mono\x12\x18\n" +
 	"\aquality\x18\x05 \x01(\rR\aquality\x12$\n" +
 	"\x05value\x18\x06 \x01(\v2\x0e.davy.v1.ValueR\x05value\x12\x12\n" +
-	"\x04last\x18\a \x01(\bR\x04last\"\xeb\x01\n" +
+	"\x04last\x18\a \x01(\bR\x04last\"\x98\x02\n" +
 	"\x05Start\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\fR\x06parent\x120\n" +
 	"\fparent_heads\x18\x02 \x03(\v2\r.davy.v1.HeadR\vparentHeads\x12\x18\n" +
@@ -1659,7 +2034,8 @@ const file_davy_proto_rawDesc = "" +
 	"\tunwatched\x18\x05 \x01(\x12R\tunwatched\x12\x14\n" +
 	"\x05clean\x18\x06 \x01(\bR\x05clean\x12\"\n" +
 	"\rmay_have_lost\x18\a \x01(\x04R\vmayHaveLost\x12\x12\n" +
-	"\x04plan\x18\b \x01(\fR\x04plan\"\xd8\x01\n" +
+	"\x04plan\x18\b \x01(\fR\x04plan\x12+\n" +
+	"\x11parent_checkpoint\x18\t \x01(\fR\x10parentCheckpoint\"\xd8\x01\n" +
 	"\x03Gap\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\fR\x05epoch\x12\x12\n" +
@@ -1700,7 +2076,7 @@ const file_davy_proto_rawDesc = "" +
 	"\x06source\x18\x04 \x03(\x12R\x06source\x12\x18\n" +
 	"\aquality\x18\x05 \x03(\rR\aquality\x12\x12\n" +
 	"\x04kind\x18\x06 \x03(\rR\x04kind\x12\x12\n" +
-	"\x04bits\x18\a \x03(\x04R\x04bits\"\xee\x01\n" +
+	"\x04bits\x18\a \x03(\x04R\x04bits\"\xbc\x02\n" +
 	"\aReceipt\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12 \n" +
@@ -1709,12 +2085,38 @@ const file_davy_proto_rawDesc = "" +
 	"\x05epoch\x18\x05 \x01(\fR\x05epoch\x12!\n" +
 	"\x04upto\x18\x06 \x03(\v2\r.davy.v1.HeadR\x04upto\x12*\n" +
 	"\arefused\x18\a \x03(\v2\x10.davy.v1.RefusedR\arefused\x12\x12\n" +
-	"\x04wall\x18\b \x01(\x12R\x04wall\"Y\n" +
+	"\x04wall\x18\b \x01(\x12R\x04wall\x12\x18\n" +
+	"\awitness\x18\t \x01(\fR\awitness\x12\x10\n" +
+	"\x03log\x18\n" +
+	" \x01(\tR\x03log\x12 \n" +
+	"\vcertificate\x18\v \x01(\fR\vcertificate\"Y\n" +
 	"\aRefused\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x12\n" +
-	"\x04code\x18\x04 \x01(\tR\x04codeB\x1fZ\x1ddavy/cmd/davy-receiver/wirepbb\x06proto3"
+	"\x04code\x18\x04 \x01(\tR\x04code\"\xe5\x01\n" +
+	"\x06Resume\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\tR\agateway\x12 \n" +
+	"\vdestination\x18\x03 \x01(\tR\vdestination\x12\x14\n" +
+	"\x05store\x18\x04 \x01(\tR\x05store\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04wall\x18\x06 \x01(\x12R\x04wall\x12!\n" +
+	"\x04have\x18\a \x03(\v2\r.davy.v1.HaveR\x04have\x12 \n" +
+	"\vcertificate\x18\b \x01(\fR\vcertificate\"Y\n" +
+	"\x04Have\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12!\n" +
+	"\x04upto\x18\x02 \x03(\v2\r.davy.v1.HeadR\x04upto\x12\x18\n" +
+	"\awitness\x18\x03 \x01(\fR\awitness\"\xb7\x01\n" +
+	"\vCertificate\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\x04 \x01(\x12R\tnotBefore\x12\x1b\n" +
+	"\tnot_after\x18\x05 \x01(\x12R\bnotAfter\x12\x16\n" +
+	"\x06number\x18\x06 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05least\x18\a \x01(\x04R\x05leastB\x1fZ\x1ddavy/cmd/davy-receiver/wirepbb\x06proto3"
 
 var (
 	file_davy_proto_rawDescOnce sync.Once
@@ -1728,48 +2130,55 @@ func file_davy_proto_rawDescGZIP() []byte {
 	return file_davy_proto_rawDescData
 }
 
-var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_davy_proto_goTypes = []any{
 	(*Signed)(nil),      // 0: davy.v1.Signed
 	(*Envelope)(nil),    // 1: davy.v1.Envelope
-	(*Head)(nil),        // 2: davy.v1.Head
-	(*Block)(nil),       // 3: davy.v1.Block
-	(*EventBody)(nil),   // 4: davy.v1.EventBody
-	(*Event)(nil),       // 5: davy.v1.Event
-	(*Value)(nil),       // 6: davy.v1.Value
-	(*Vote)(nil),        // 7: davy.v1.Vote
-	(*Start)(nil),       // 8: davy.v1.Start
-	(*Gap)(nil),         // 9: davy.v1.Gap
-	(*Table)(nil),       // 10: davy.v1.Table
-	(*Person)(nil),      // 11: davy.v1.Person
-	(*Tag)(nil),         // 12: davy.v1.Tag
-	(*Name)(nil),        // 13: davy.v1.Name
-	(*ReadingBody)(nil), // 14: davy.v1.ReadingBody
-	(*Receipt)(nil),     // 15: davy.v1.Receipt
-	(*Refused)(nil),     // 16: davy.v1.Refused
+	(*Proof)(nil),       // 2: davy.v1.Proof
+	(*Head)(nil),        // 3: davy.v1.Head
+	(*Block)(nil),       // 4: davy.v1.Block
+	(*EventBody)(nil),   // 5: davy.v1.EventBody
+	(*Event)(nil),       // 6: davy.v1.Event
+	(*Value)(nil),       // 7: davy.v1.Value
+	(*Vote)(nil),        // 8: davy.v1.Vote
+	(*Start)(nil),       // 9: davy.v1.Start
+	(*Gap)(nil),         // 10: davy.v1.Gap
+	(*Table)(nil),       // 11: davy.v1.Table
+	(*Person)(nil),      // 12: davy.v1.Person
+	(*Tag)(nil),         // 13: davy.v1.Tag
+	(*Name)(nil),        // 14: davy.v1.Name
+	(*ReadingBody)(nil), // 15: davy.v1.ReadingBody
+	(*Receipt)(nil),     // 16: davy.v1.Receipt
+	(*Refused)(nil),     // 17: davy.v1.Refused
+	(*Resume)(nil),      // 18: davy.v1.Resume
+	(*Have)(nil),        // 19: davy.v1.Have
+	(*Certificate)(nil), // 20: davy.v1.Certificate
 }
 var file_davy_proto_depIdxs = []int32{
-	3,  // 0: davy.v1.Envelope.blocks:type_name -> davy.v1.Block
-	2,  // 1: davy.v1.Envelope.heads:type_name -> davy.v1.Head
-	5,  // 2: davy.v1.EventBody.events:type_name -> davy.v1.Event
-	6,  // 3: davy.v1.Event.value:type_name -> davy.v1.Value
-	7,  // 4: davy.v1.Event.votes:type_name -> davy.v1.Vote
-	8,  // 5: davy.v1.Event.start:type_name -> davy.v1.Start
-	9,  // 6: davy.v1.Event.gap:type_name -> davy.v1.Gap
-	10, // 7: davy.v1.Event.table:type_name -> davy.v1.Table
-	14, // 8: davy.v1.Event.record:type_name -> davy.v1.ReadingBody
-	6,  // 9: davy.v1.Vote.value:type_name -> davy.v1.Value
-	2,  // 10: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
-	12, // 11: davy.v1.Table.tags:type_name -> davy.v1.Tag
-	11, // 12: davy.v1.Table.people:type_name -> davy.v1.Person
-	13, // 13: davy.v1.Tag.names:type_name -> davy.v1.Name
-	2,  // 14: davy.v1.Receipt.upto:type_name -> davy.v1.Head
-	16, // 15: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	4,  // 0: davy.v1.Envelope.blocks:type_name -> davy.v1.Block
+	3,  // 1: davy.v1.Envelope.heads:type_name -> davy.v1.Head
+	2,  // 2: davy.v1.Envelope.proof:type_name -> davy.v1.Proof
+	6,  // 3: davy.v1.EventBody.events:type_name -> davy.v1.Event
+	7,  // 4: davy.v1.Event.value:type_name -> davy.v1.Value
+	8,  // 5: davy.v1.Event.votes:type_name -> davy.v1.Vote
+	9,  // 6: davy.v1.Event.start:type_name -> davy.v1.Start
+	10, // 7: davy.v1.Event.gap:type_name -> davy.v1.Gap
+	11, // 8: davy.v1.Event.table:type_name -> davy.v1.Table
+	15, // 9: davy.v1.Event.record:type_name -> davy.v1.ReadingBody
+	7,  // 10: davy.v1.Vote.value:type_name -> davy.v1.Value
+	3,  // 11: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
+	13, // 12: davy.v1.Table.tags:type_name -> davy.v1.Tag
+	12, // 13: davy.v1.Table.people:type_name -> davy.v1.Person
+	14, // 14: davy.v1.Tag.names:type_name -> davy.v1.Name
+	3,  // 15: davy.v1.Receipt.upto:type_name -> davy.v1.Head
+	17, // 16: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
+	19, // 17: davy.v1.Resume.have:type_name -> davy.v1.Have
+	3,  // 18: davy.v1.Have.upto:type_name -> davy.v1.Head
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_davy_proto_init() }
@@ -1783,7 +2192,7 @@ func file_davy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_davy_proto_rawDesc), len(file_davy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
