@@ -67,7 +67,7 @@ var House = []Package{
 	{Path: "agent/wire", Side: Keeper, Ours: "drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire github.com/klauspost/compress/zstd"},
 	{Path: "agent/merkle"}, // the tree of a log that only grows
 	{Path: "agent/journal", Side: Keeper, Ours: "agent/merkle agent/ring agent/wire drivers/tag", Libs: "go.etcd.io/bbolt"},
-	{Path: "agent/evidence", Side: Keeper, Ours: "agent/merkle agent/wire", Libs: "golang.org/x/mod"},
+	{Path: "agent/evidence", Side: Keeper, Ours: "agent/merkle agent/wire drivers/tag", Libs: "golang.org/x/mod"},
 	{Path: "agent/record", Side: Keeper, Ours: "agent/config agent/evidence agent/journal agent/ring agent/wire rules drivers/tag"},
 	{Path: "agent/uplink", Side: Keeper, Ours: "agent/clock agent/evidence agent/journal agent/wire drivers/tag"},
 	{Path: "agent/uplink/feed", Side: Keeper, Ours: "agent/journal agent/wire drivers/tag"},
@@ -105,7 +105,7 @@ var House = []Package{
 
 // What only tests use, beside what their package may use.
 const testLibs = "pgregory.net/rapid github.com/rogpeppe/go-internal github.com/mochi-mqtt/server/v2 " +
-	"github.com/goburrow/modbus github.com/gopcua/opcua github.com/klauspost/compress google.golang.org/protobuf"
+	"github.com/goburrow/modbus github.com/gopcua/opcua github.com/klauspost/compress google.golang.org/protobuf golang.org/x/mod"
 
 // What the decider must never hold, whoever brings it in.
 var forbidden = []string{"go.etcd.io/bbolt", "github.com/eclipse/paho.mqtt.golang", "net/http", "crypto/tls"}
