@@ -31,7 +31,7 @@ func TestRenewal(t *testing.T) {
 		next := time.NewTimer(250 * time.Millisecond)
 		<-next.C
 	}
-	c.wait(5*time.Second, "the last value", func() bool { return c.latest[level].Value.Float() == 1000+values-1 })
+	c.wait(20*time.Second, "the last value", func() bool { return c.latest[level].Value.Float() == 1000+values-1 })
 	keys, sessions := c.w.Stats().Keys.Load(), c.w.Stats().Sessions.Load()
 	t.Logf("%d keys, one of them of the channel for endpoints", keys)
 	if keys < 5 || sessions != 1 {
@@ -64,7 +64,7 @@ func TestSleep(t *testing.T) {
 	if got := c.down(time.Second); got.Code != opcua.CodeSilent || !strings.Contains(got.Text, "slept for 1h0m0s") {
 		t.Errorf("%+v", got)
 	}
-	c.up(10 * time.Second)
+	c.up(30*time.Second)
 	if n := c.w.Stats().Sessions.Load(); n != 2 {
 		t.Errorf("%d sessions", n)
 	}

@@ -29,7 +29,7 @@ func TestServer(t *testing.T) {
 	closed := func(t *testing.T) {
 		t.Helper()
 		var left map[string]any
-		err := rig.WaitFor(2*time.Second, "no session", func() bool {
+		err := rig.WaitFor(20*time.Second, "no session", func() bool {
 			left = s.do("sessions")
 			return left["sessions"] == 0.0 && left["subscriptions"] == 0.0
 		})
@@ -47,7 +47,7 @@ func TestServer(t *testing.T) {
 			run(policy+" "+mode.String(), func(t *testing.T) {
 				c := newClient(t, s.target()).secure(policy, mode, id)
 				h := c.item("Double", tag.Float64)
-				c.run().up(10 * time.Second)
+				c.run().up(30*time.Second)
 				if got := c.latest[h].Value.Float(); got != 20.25 {
 					t.Errorf("Double is %v", got)
 				}
@@ -103,9 +103,9 @@ func values(t *testing.T, s *server) {
 	f("Bool", tag.Bool, "-", tag.BadConfig, opcua.NotFound)
 	c.items[len(c.items)-1].Address.URI = "urn:nobody"
 	wants[8].quality = opcua.Quality(0x808C0000) // BadSensorFailure, carried as it is
-	c.run().up(10 * time.Second)
+	c.run().up(30*time.Second)
 	// A second look, after the subscription spoke: the same.
-	c.wait(5*time.Second, "notifications", func() bool { return len(c.samples) >= 2*len(c.items)-3 })
+	c.wait(20*time.Second, "notifications", func() bool { return len(c.samples) >= 2*len(c.items)-3 })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for h, w := range wants {
@@ -169,7 +169,7 @@ func writes(t *testing.T, s *server) {
 		if err := c.w.Write(m); err != nil {
 			t.Fatal(err)
 		}
-		c.wait(5*time.Second, "done", func() bool { return len(c.dones) == int(n) })
+		c.wait(20*time.Second, "done", func() bool { return len(c.dones) == int(n) })
 		if d := c.dones[n-1]; d.Code != code || d.Request != n {
 			t.Errorf("write %v to %s: %+v, want code %q", v, name, d, code)
 		}
@@ -205,7 +205,7 @@ func oneWrite(t *testing.T, s *server) {
 		if err := c.w.Write(opcua.Write{Request: n, Wait: wait, Address: node("Slow"), Kind: v.Kind(), Bits: v.Bits()}); err != nil {
 			t.Fatal(err)
 		}
-		c.wait(5*time.Second, "done", func() bool { return len(c.dones) == int(n) })
+		c.wait(20*time.Second, "done", func() bool { return len(c.dones) == int(n) })
 		return c.dones[n-1]
 	}
 	if d := write(1, 1, 200*time.Millisecond); d.Code != opcua.DoneUnknown {
@@ -230,11 +230,11 @@ func polling(t *testing.T, s *server) {
 	}
 	bad := c.item("Bad", tag.Float64)
 	c.run()
-	c.wait(10*time.Second, "session", func() bool { return len(c.states) == 1 })
+	c.wait(30*time.Second, "session", func() bool { return len(c.states) == 1 })
 	if err := c.w.Read(opcua.Ask{Request: 7, Wait: 3 * time.Second, Count: uint32(len(c.items))}); err != nil {
 		t.Fatal(err)
 	}
-	c.wait(5*time.Second, "done", func() bool { return len(c.dones) == 1 })
+	c.wait(20*time.Second, "done", func() bool { return len(c.dones) == 1 })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.samples) != 501 || c.dones[0].Code != "" {
@@ -258,7 +258,7 @@ func impatience(t *testing.T, s *server) {
 	c := newClient(t, s.target())
 	c.hello.Options.Poll = true
 	c.item("Double", tag.Float64)
-	c.run().wait(10*time.Second, "session", func() bool { return len(c.states) > 0 && c.states[0].Up })
+	c.run().wait(30*time.Second, "session", func() bool { return len(c.states) > 0 && c.states[0].Up })
 	const rounds, queue = 100, 40
 	const asked = rounds * queue
 	for round := range rounds {
@@ -268,13 +268,13 @@ func impatience(t *testing.T, s *server) {
 				t.Fatal(err)
 			}
 		}
-		c.wait(5*time.Second, "the answers of a round", func() bool { return len(c.dones) == (round+1)*queue })
+		c.wait(20*time.Second, "the answers of a round", func() bool { return len(c.dones) == (round+1)*queue })
 	}
 	// Unhurried, all is well, in the same session.
 	if err := c.w.Read(opcua.Ask{Request: asked + 1, Count: 1, Wait: 3 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	c.wait(5*time.Second, "the last answer", func() bool { return len(c.dones) == asked+1 })
+	c.wait(20*time.Second, "the last answer", func() bool { return len(c.dones) == asked+1 })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	given := map[string]int{}
@@ -367,7 +367,7 @@ func reconnects(t *testing.T, s *server, id *identity) {
 func order(t *testing.T, s *server) {
 	c := newClient(t, s.target())
 	h := c.item("Setpoint", tag.Float64)
-	c.run().up(10 * time.Second)
+	c.run().up(30*time.Second)
 	c.mu.Lock()
 	c.samples = nil
 	c.mu.Unlock()
@@ -376,7 +376,7 @@ func order(t *testing.T, s *server) {
 		values = append(values, float64(100+i))
 	}
 	s.do("set", "name", "Setpoint", "pace", 70, "values", values) // slower than the sampling
-	c.wait(5*time.Second, "the last value", func() bool { return c.latest[h].Value.Float() == 119 })
+	c.wait(20*time.Second, "the last value", func() bool { return c.latest[h].Value.Float() == 119 })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, seen := 99.0, 0
@@ -404,7 +404,7 @@ func many(t *testing.T, s *server, id *identity) {
 	c.run().up(20 * time.Second)
 	t.Logf("2000 items up in %v", time.Since(began))
 	s.do("touch", "base", 10000)
-	c.wait(10*time.Second, "all new values", func() bool {
+	c.wait(30*time.Second, "all new values", func() bool {
 		for i := range 2000 {
 			if c.latest[uint32(i)].Value.Float() != float64(10000+i) {
 				return false
@@ -419,11 +419,11 @@ func conditions(t *testing.T, s *server) {
 	c := newClient(t, s.target())
 	c.items = append(c.items, opcua.Item{Address: opcua.Address{What: opcua.Conditions, Type: opcua.Numeric, ID: "2253"}, Kind: tag.Int})
 	level := c.item("Level", tag.Float64)
-	c.run().up(10 * time.Second)
-	c.wait(5*time.Second, "no condition", func() bool { return c.latest[0].Quality.Good() && c.latest[0].Value.Int() == 0 })
+	c.run().up(30*time.Second)
+	c.wait(20*time.Second, "no condition", func() bool { return c.latest[0].Quality.Good() && c.latest[0].Value.Int() == 0 })
 	s.do("set", "name", "Level", "values", []float64{95})
-	c.wait(5*time.Second, "an active condition", func() bool { return len(c.conditions) > 0 && c.conditions[len(c.conditions)-1].Active })
-	c.wait(5*time.Second, "its count", func() bool { return c.latest[0].Value.Int() == 1 && c.latest[level].Value.Float() == 95 })
+	c.wait(20*time.Second, "an active condition", func() bool { return len(c.conditions) > 0 && c.conditions[len(c.conditions)-1].Active })
+	c.wait(20*time.Second, "its count", func() bool { return c.latest[0].Value.Int() == 1 && c.latest[level].Value.Float() == 95 })
 	c.mu.Lock()
 	got := c.conditions[len(c.conditions)-1]
 	c.mu.Unlock()
@@ -434,11 +434,11 @@ func conditions(t *testing.T, s *server) {
 	late := newClient(t, s.target())
 	late.items = c.items[:1]
 	late.run()
-	late.wait(10*time.Second, "the refreshed condition", func() bool {
+	late.wait(30*time.Second, "the refreshed condition", func() bool {
 		return len(late.conditions) > 0 && late.conditions[0].Refreshed && late.conditions[0].Active && late.conditions[0].ID == got.ID && late.latest[0].Value.Int() == 1
 	})
 	s.do("set", "name", "Level", "values", []float64{50})
-	c.wait(5*time.Second, "the return", func() bool {
+	c.wait(20*time.Second, "the return", func() bool {
 		last := c.conditions[len(c.conditions)-1]
 		return last.ID == got.ID && !last.Active && c.latest[0].Value.Int() == 0
 	})
@@ -450,7 +450,7 @@ func blackHole(t *testing.T, s *server) {
 	p := newHole(t, s.addr())
 	c := newClient(t, "opc.tcp://"+p.addr()+"/test")
 	c.item("Double", tag.Float64)
-	c.run().up(10 * time.Second)
+	c.run().up(30*time.Second)
 	p.swallow(true)
 	at := time.Now()
 	c.down(20 * time.Second)
@@ -460,7 +460,7 @@ func blackHole(t *testing.T, s *server) {
 		t.Errorf("noticed after %v, limit %v", took, limit)
 	}
 	p.swallow(false)
-	c.up(15 * time.Second)
+	c.up(30*time.Second)
 }
 
 // The server does something to a session that stands: all is bad in time, and
@@ -468,7 +468,7 @@ func blackHole(t *testing.T, s *server) {
 func disturbed(t *testing.T, s *server, what string, limit time.Duration) {
 	c := newClient(t, s.target())
 	h := c.item("Setpoint", tag.Float64)
-	c.run().up(10 * time.Second)
+	c.run().up(30*time.Second)
 	at := time.Now()
 	s.do(what)
 	got := c.down(20 * time.Second)
@@ -479,7 +479,7 @@ func disturbed(t *testing.T, s *server, what string, limit time.Duration) {
 	}
 	c.up(20 * time.Second)
 	s.do("set", "name", "Setpoint", "values", []float64{77})
-	c.wait(5*time.Second, "the new value", func() bool { return c.latest[h].Value.Float() == 77 })
+	c.wait(20*time.Second, "the new value", func() bool { return c.latest[h].Value.Float() == 77 })
 	s.do("set", "name", "Setpoint", "values", []float64{10})
 }
 
@@ -555,9 +555,9 @@ func TestRestart(t *testing.T) {
 	for i := range 50 {
 		c.item(fmt.Sprint("I", i), tag.Float64)
 	}
-	c.run().up(15 * time.Second)
+	c.run().up(30*time.Second)
 	s.do("touch", "base", 500)
-	c.wait(5*time.Second, "new values", func() bool { return c.latest[49].Value.Float() == 549 })
+	c.wait(20*time.Second, "new values", func() bool { return c.latest[49].Value.Float() == 549 })
 	s.kill()
 	c.down(3 * time.Second)
 	s.o["before"] = []string{"urn:test:new-1", "urn:test:new-2"}
@@ -571,7 +571,7 @@ func TestRestart(t *testing.T) {
 	}
 	c.mu.Unlock()
 	s.do("touch", "base", 900)
-	c.wait(5*time.Second, "new values", func() bool { return c.latest[0].Value.Float() == 900 && c.latest[49].Value.Float() == 949 })
+	c.wait(20*time.Second, "new values", func() bool { return c.latest[0].Value.Float() == 900 && c.latest[49].Value.Float() == 949 })
 	// Another namespace has the old index now, and nodes of the same names: none of
 	// their values has come, and every value is its own node's.
 	c.see(func() bool {
