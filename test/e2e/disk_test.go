@@ -20,6 +20,7 @@ func TestDecidingDoesNotNeedTheDisk(t *testing.T) {
 			g, err := rig.New(faulty)
 			must(t, err)
 			b := &rig.Bench{Rig: g}
+			stall := rig.WatchStall(t.Context())
 			defer b.Close()
 			disk := b.Path("disk")
 			b.Env = append(b.Env, "DAVY_FAULT_DISK=@"+disk)
@@ -36,20 +37,20 @@ func TestDecidingDoesNotNeedTheDisk(t *testing.T) {
 			const trips = 3
 			for i := range trips {
 				must(t, b.Send("step 180"))
-				must(t, b.See(10*time.Second, "tripped and driven", func(v *operate.View) bool {
+				must(t, b.See(30*time.Second, "tripped and driven", func(v *operate.View) bool {
 					return rig.Interlock(v, "NH3-150").State == operate.Tripped && rig.Output(v, "fan1").Confirmed
 				}))
 				must(t, b.Send("step 5"))
-				must(t, b.See(15*time.Second, "ready to be reset", func(v *operate.View) bool { return rig.Interlock(v, "NH3-150").ResetReady }))
+				must(t, b.See(30*time.Second, "ready to be reset", func(v *operate.View) bool { return rig.Interlock(v, "NH3-150").ResetReady }))
 				_, err := b.Output("davy", "reset", "NH3-150", fmt.Sprint(i+1), "--state", b.State())
 				must(t, err)
-				must(t, b.See(10*time.Second, "reset and released", func(v *operate.View) bool {
+				must(t, b.See(30*time.Second, "reset and released", func(v *operate.View) bool {
 					return rig.Interlock(v, "NH3-150").State == operate.Armed && rig.Output(v, "fan1").State == "stop"
 				}))
 			}
 			v, err := b.View(operate.Status)
 			must(t, err)
-			if v.Longest > 1500 { // waiting for the disk would show as 2000
+			if v.Longest > 1500+stall.Longest().Seconds()*1000 { // waiting for the disk would show as 2000
 				t.Errorf("longest time between two turns %.0f ms: the loop waited for the disk", v.Longest)
 			}
 			must(t, os.Remove(disk))
@@ -64,14 +65,14 @@ func TestDecidingDoesNotNeedTheDisk(t *testing.T) {
 			}
 			book, err := b.PlantBook()
 			must(t, err)
-			pace(t, book, trips)
+			pace(t, book, trips, stall.Longest())
 		})
 	}
 }
 
 // pace holds every trip of the plant's log to the worst response that `davy
-// check` prints for it.
-func pace(t *testing.T, book []logbook.Entry, trips int) {
+// check` prints for it, and to what the machine itself was away at most.
+func pace(t *testing.T, book []logbook.Entry, trips int, away time.Duration) {
 	t.Helper()
 	const worst = 900 * time.Millisecond
 	both := logbook.Together(2, logbook.Above(book, "nh3-1.gas", 150, 150), logbook.Above(book, "nh3-2.gas", 150, 150), logbook.Above(book, "nh3-3.gas", 150, 150))
@@ -84,8 +85,8 @@ func pace(t *testing.T, book []logbook.Entry, trips int) {
 			t.Fatalf("trip %d: the fan was not commanded", i)
 		}
 		took := time.Duration(w[0].Mono - s.From)
-		t.Logf("trip %d: register changed, coil written %v later", i, took)
-		if took > worst {
+		t.Logf("trip %d: register changed, coil written %v later; the machine was away for %v at most", i, took, away)
+		if took > worst+away {
 			t.Errorf("trip %d took %v, davy check prints %v at worst", i, took, worst)
 		}
 	}

@@ -64,7 +64,7 @@ func TestSleep(t *testing.T) {
 	if got := c.down(time.Second); got.Code != opcua.CodeSilent || !strings.Contains(got.Text, "slept for 1h0m0s") {
 		t.Errorf("%+v", got)
 	}
-	c.up(30*time.Second)
+	c.up(30 * time.Second)
 	if n := c.w.Stats().Sessions.Load(); n != 2 {
 		t.Errorf("%d sessions", n)
 	}
