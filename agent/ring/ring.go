@@ -93,6 +93,8 @@ const (
 	GapRecorded                            // carries wire.Gap
 	ReceiptRefused                         // a receipt that does not fit: Note says why
 	JournalDamaged                         // a segment was set aside: Note
+	ClockNoted                             // carries wire.Clock
+	BeaconNoted                            // carries wire.Beacon; in the stream health
 )
 
 // Event is an event with its serial.

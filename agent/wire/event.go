@@ -9,7 +9,7 @@ import (
 )
 
 // lastField is the last field of an event that this version knows.
-const lastField = 29
+const lastField = 31
 
 // Append appends the event's own message to dst: what a body holds of it, and
 // the form in which an export hashes it. The same event gives the same bytes.
@@ -55,6 +55,12 @@ func (e *Event) Append(dst []byte) []byte {
 		dst = putMessage(dst, 28, func(b []byte) []byte { return appendColumns(b, e.Record) })
 	}
 	dst = putUint(dst, 29, uint64(e.Samples))
+	if e.Clock != nil {
+		dst = putMessage(dst, 30, e.Clock.append)
+	}
+	if e.Beacon != nil {
+		dst = putMessage(dst, 31, e.Beacon.append)
+	}
 	return append(dst, e.Newer...)
 }
 
@@ -184,6 +190,12 @@ func (e *Event) decode(b []byte, left *int) error {
 			*left -= len(e.Record)
 		case 29<<3 | vt:
 			e.Samples = uint32(v)
+		case 30<<3 | bt:
+			e.Clock = &Clock{}
+			err = e.Clock.decode(p)
+		case 31<<3 | bt:
+			e.Beacon = &Beacon{}
+			err = e.Beacon.decode(p)
 		default:
 			if key>>3 > lastField {
 				e.Newer = append(e.Newer, raw...)

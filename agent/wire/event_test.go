@@ -17,9 +17,9 @@ import (
 func TestFieldsOfANewerPeerStay(t *testing.T) {
 	e := Event{Kind: 63, Rule: "new", Test: true, Channel: "nh3-1.gas"}
 	raw := e.Append(nil)
-	newer := protowire.AppendVarint(protowire.AppendTag(nil, 30, protowire.VarintType), 300)
-	newer = protowire.AppendFixed32(protowire.AppendTag(newer, 31, protowire.Fixed32Type), 7)
-	newer = protowire.AppendBytes(protowire.AppendTag(newer, 32, protowire.BytesType), []byte("氨"))
+	newer := protowire.AppendVarint(protowire.AppendTag(nil, lastField+1, protowire.VarintType), 300)
+	newer = protowire.AppendFixed32(protowire.AppendTag(newer, lastField+2, protowire.Fixed32Type), 7)
+	newer = protowire.AppendBytes(protowire.AppendTag(newer, lastField+3, protowire.BytesType), []byte("氨"))
 	raw = append(raw, newer...)
 	got, err := DecodeEvent(raw)
 	if err != nil || !bytes.Equal(got.Newer, newer) || !got.Test || got.Channel != "nh3-1.gas" {

@@ -97,6 +97,8 @@ type Event struct {
 	Result     uint32        // of a test
 	Record     []tag.Reading // the frozen record of a trip, in the order of time; no source times
 	Samples    uint32        // how many it had; more than there are: the rest was thinned or left out
+	Clock      *Clock        `json:",omitempty"`
+	Beacon     *Beacon       `json:",omitempty"`
 	Newer      []byte        `json:",omitempty"` // fields that this version does not know, as they came
 }
 
@@ -123,6 +125,23 @@ type Start struct {
 	// ParentCheckpoint is the last one of the parent's log that the journal
 	// knows, with the receiver's cosignature if it was witnessed.
 	ParentCheckpoint []byte `json:",omitempty"`
+}
+
+// Clock says how the wall clock is from here on; see davy.proto.
+type Clock struct {
+	Boot    string
+	Trusted bool
+	Error   uint64 // ns, 0: not known
+	Source  string
+	Offset  int64 // wall minus mono, ns
+}
+
+// Beacon says what was watched from From to To.
+type Beacon struct {
+	From, To          tag.Stamp
+	Tags, Good, Worst uint32
+	Turns, Events     uint64
+	Longest           int64 // ns between two turns
 }
 
 // Gap names what was given up.

@@ -512,6 +512,8 @@ type Event struct {
 	Result        uint32                 `protobuf:"varint,27,opt,name=result,proto3" json:"result,omitempty"`       // of a test: 1 passed, 2 failed, 3 aborted
 	Record        *ReadingBody           `protobuf:"bytes,28,opt,name=record,proto3" json:"record,omitempty"`        // the frozen record of a trip, in the order of time; without source times
 	Samples       uint32                 `protobuf:"varint,29,opt,name=samples,proto3" json:"samples,omitempty"`     // how many readings the record had; more than there are: the rest was thinned or left out
+	Clock         *Clock                 `protobuf:"bytes,30,opt,name=clock,proto3" json:"clock,omitempty"`
+	Beacon        *Beacon                `protobuf:"bytes,31,opt,name=beacon,proto3" json:"beacon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -747,6 +749,20 @@ func (x *Event) GetSamples() uint32 {
 		return x.Samples
 	}
 	return 0
+}
+
+func (x *Event) GetClock() *Clock {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *Event) GetBeacon() *Beacon {
+	if x != nil {
+		return x.Beacon
+	}
+	return nil
 }
 
 type Value struct {
@@ -1002,6 +1018,203 @@ func (x *Start) GetParentCheckpoint() []byte {
 	return nil
 }
 
+// Clock says how the wall clock is from here on. It is recorded at the start of
+// an epoch and when it changes. Once trust is there, the true time of every
+// earlier record of the same boot is its mono plus the offset: that is how they
+// are stamped again, and no record is edited.
+type Clock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Boot          string                 `protobuf:"bytes,1,opt,name=boot,proto3" json:"boot,omitempty"`
+	Trusted       bool                   `protobuf:"varint,2,opt,name=trusted,proto3" json:"trusted,omitempty"`
+	Error         uint64                 `protobuf:"varint,3,opt,name=error,proto3" json:"error,omitempty"`     // ns, the largest that its source allows; 0: not known
+	Source        string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`    // "kernel": synchronised by NTP or PTP; "": nobody says what time it is
+	Offset        int64                  `protobuf:"zigzag64,5,opt,name=offset,proto3" json:"offset,omitempty"` // wall minus mono, ns
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Clock) Reset() {
+	*x = Clock{}
+	mi := &file_davy_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Clock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Clock) ProtoMessage() {}
+
+func (x *Clock) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Clock.ProtoReflect.Descriptor instead.
+func (*Clock) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Clock) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *Clock) GetTrusted() bool {
+	if x != nil {
+		return x.Trusted
+	}
+	return false
+}
+
+func (x *Clock) GetError() uint64 {
+	if x != nil {
+		return x.Error
+	}
+	return 0
+}
+
+func (x *Clock) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Clock) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// Beacon says what was watched, so that silence is a statement and not a hole.
+type Beacon struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	WallFrom      int64                  `protobuf:"zigzag64,1,opt,name=wall_from,json=wallFrom,proto3" json:"wall_from,omitempty"`
+	MonoFrom      int64                  `protobuf:"zigzag64,2,opt,name=mono_from,json=monoFrom,proto3" json:"mono_from,omitempty"`
+	WallTo        int64                  `protobuf:"zigzag64,3,opt,name=wall_to,json=wallTo,proto3" json:"wall_to,omitempty"`
+	MonoTo        int64                  `protobuf:"zigzag64,4,opt,name=mono_to,json=monoTo,proto3" json:"mono_to,omitempty"`
+	Tags          uint32                 `protobuf:"varint,5,opt,name=tags,proto3" json:"tags,omitempty"`          // watched at the end of it
+	Good          uint32                 `protobuf:"varint,6,opt,name=good,proto3" json:"good,omitempty"`          // of them good at the end
+	Worst         uint32                 `protobuf:"varint,7,opt,name=worst,proto3" json:"worst,omitempty"`        // fewest that were good at one time within it
+	Turns         uint64                 `protobuf:"varint,8,opt,name=turns,proto3" json:"turns,omitempty"`        // times that the agent decided
+	Events        uint64                 `protobuf:"varint,9,opt,name=events,proto3" json:"events,omitempty"`      // recorded within it, this stream's own aside; 0: nothing else happened
+	Longest       int64                  `protobuf:"zigzag64,10,opt,name=longest,proto3" json:"longest,omitempty"` // ns between two turns, at most
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beacon) Reset() {
+	*x = Beacon{}
+	mi := &file_davy_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beacon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beacon) ProtoMessage() {}
+
+func (x *Beacon) ProtoReflect() protoreflect.Message {
+	mi := &file_davy_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beacon.ProtoReflect.Descriptor instead.
+func (*Beacon) Descriptor() ([]byte, []int) {
+	return file_davy_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Beacon) GetWallFrom() int64 {
+	if x != nil {
+		return x.WallFrom
+	}
+	return 0
+}
+
+func (x *Beacon) GetMonoFrom() int64 {
+	if x != nil {
+		return x.MonoFrom
+	}
+	return 0
+}
+
+func (x *Beacon) GetWallTo() int64 {
+	if x != nil {
+		return x.WallTo
+	}
+	return 0
+}
+
+func (x *Beacon) GetMonoTo() int64 {
+	if x != nil {
+		return x.MonoTo
+	}
+	return 0
+}
+
+func (x *Beacon) GetTags() uint32 {
+	if x != nil {
+		return x.Tags
+	}
+	return 0
+}
+
+func (x *Beacon) GetGood() uint32 {
+	if x != nil {
+		return x.Good
+	}
+	return 0
+}
+
+func (x *Beacon) GetWorst() uint32 {
+	if x != nil {
+		return x.Worst
+	}
+	return 0
+}
+
+func (x *Beacon) GetTurns() uint64 {
+	if x != nil {
+		return x.Turns
+	}
+	return 0
+}
+
+func (x *Beacon) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *Beacon) GetLongest() int64 {
+	if x != nil {
+		return x.Longest
+	}
+	return 0
+}
+
 // Gap names what was given up.
 type Gap struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1020,7 +1233,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_davy_proto_msgTypes[10]
+	mi := &file_davy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1245,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[10]
+	mi := &file_davy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1258,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{10}
+	return file_davy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Gap) GetStream() string {
@@ -1123,7 +1336,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_davy_proto_msgTypes[11]
+	mi := &file_davy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1348,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[11]
+	mi := &file_davy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1361,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{11}
+	return file_davy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Table) GetPlan() []byte {
@@ -1182,7 +1395,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1407,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[12]
+	mi := &file_davy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1420,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{12}
+	return file_davy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Person) GetId() string {
@@ -1242,7 +1455,7 @@ type Tag struct {
 
 func (x *Tag) Reset() {
 	*x = Tag{}
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1467,7 @@ func (x *Tag) String() string {
 func (*Tag) ProtoMessage() {}
 
 func (x *Tag) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[13]
+	mi := &file_davy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1480,7 @@ func (x *Tag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tag.ProtoReflect.Descriptor instead.
 func (*Tag) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{13}
+	return file_davy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Tag) GetId() uint32 {
@@ -1352,7 +1565,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1577,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[14]
+	mi := &file_davy_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1590,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{14}
+	return file_davy_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Name) GetCode() int64 {
@@ -1410,7 +1623,7 @@ type ReadingBody struct {
 
 func (x *ReadingBody) Reset() {
 	*x = ReadingBody{}
-	mi := &file_davy_proto_msgTypes[15]
+	mi := &file_davy_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1635,7 @@ func (x *ReadingBody) String() string {
 func (*ReadingBody) ProtoMessage() {}
 
 func (x *ReadingBody) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[15]
+	mi := &file_davy_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1648,7 @@ func (x *ReadingBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadingBody.ProtoReflect.Descriptor instead.
 func (*ReadingBody) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{15}
+	return file_davy_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReadingBody) GetTags() []uint32 {
@@ -1507,7 +1720,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_davy_proto_msgTypes[16]
+	mi := &file_davy_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1732,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[16]
+	mi := &file_davy_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1745,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{16}
+	return file_davy_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Receipt) GetVersion() uint32 {
@@ -1624,7 +1837,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_davy_proto_msgTypes[17]
+	mi := &file_davy_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1849,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[17]
+	mi := &file_davy_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1862,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{17}
+	return file_davy_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Refused) GetStream() string {
@@ -1698,7 +1911,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_davy_proto_msgTypes[18]
+	mi := &file_davy_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1923,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[18]
+	mi := &file_davy_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1936,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{18}
+	return file_davy_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Resume) GetVersion() uint32 {
@@ -1793,7 +2006,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_davy_proto_msgTypes[19]
+	mi := &file_davy_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +2018,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[19]
+	mi := &file_davy_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +2031,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{19}
+	return file_davy_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Have) GetEpoch() []byte {
@@ -1859,7 +2072,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_davy_proto_msgTypes[20]
+	mi := &file_davy_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2084,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_davy_proto_msgTypes[20]
+	mi := &file_davy_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2097,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_davy_proto_rawDescGZIP(), []int{20}
+	return file_davy_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Certificate) GetVersion() uint32 {
@@ -1981,7 +2194,7 @@ const file_davy_proto_rawDesc = "" +
 	"rootBefore\x12\x12\n" +
 	"\x04leaf\x18\x06 \x01(\x04R\x04leaf\"3\n" +
 	"\tEventBody\x12&\n" +
-	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\x87\x06\n" +
+	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\xd6\x06\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04wall\x18\x02 \x01(\x12R\x04wall\x12\x12\n" +
@@ -2014,7 +2227,9 @@ const file_davy_proto_rawDesc = "" +
 	"\bduration\x18\x1a \x01(\x12R\bduration\x12\x16\n" +
 	"\x06result\x18\x1b \x01(\rR\x06result\x12,\n" +
 	"\x06record\x18\x1c \x01(\v2\x14.davy.v1.ReadingBodyR\x06record\x12\x18\n" +
-	"\asamples\x18\x1d \x01(\rR\asamples\"/\n" +
+	"\asamples\x18\x1d \x01(\rR\asamples\x12$\n" +
+	"\x05clock\x18\x1e \x01(\v2\x0e.davy.v1.ClockR\x05clock\x12'\n" +
+	"\x06beacon\x18\x1f \x01(\v2\x0f.davy.v1.BeaconR\x06beacon\"/\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\x06R\x04bits\"\xb4\x01\n" +
@@ -2035,7 +2250,25 @@ const file_davy_proto_rawDesc = "" +
 	"\x05clean\x18\x06 \x01(\bR\x05clean\x12\"\n" +
 	"\rmay_have_lost\x18\a \x01(\x04R\vmayHaveLost\x12\x12\n" +
 	"\x04plan\x18\b \x01(\fR\x04plan\x12+\n" +
-	"\x11parent_checkpoint\x18\t \x01(\fR\x10parentCheckpoint\"\xd8\x01\n" +
+	"\x11parent_checkpoint\x18\t \x01(\fR\x10parentCheckpoint\"{\n" +
+	"\x05Clock\x12\x12\n" +
+	"\x04boot\x18\x01 \x01(\tR\x04boot\x12\x18\n" +
+	"\atrusted\x18\x02 \x01(\bR\atrusted\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\x04R\x05error\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x12R\x06offset\"\xfa\x01\n" +
+	"\x06Beacon\x12\x1b\n" +
+	"\twall_from\x18\x01 \x01(\x12R\bwallFrom\x12\x1b\n" +
+	"\tmono_from\x18\x02 \x01(\x12R\bmonoFrom\x12\x17\n" +
+	"\awall_to\x18\x03 \x01(\x12R\x06wallTo\x12\x17\n" +
+	"\amono_to\x18\x04 \x01(\x12R\x06monoTo\x12\x12\n" +
+	"\x04tags\x18\x05 \x01(\rR\x04tags\x12\x12\n" +
+	"\x04good\x18\x06 \x01(\rR\x04good\x12\x14\n" +
+	"\x05worst\x18\a \x01(\rR\x05worst\x12\x14\n" +
+	"\x05turns\x18\b \x01(\x04R\x05turns\x12\x16\n" +
+	"\x06events\x18\t \x01(\x04R\x06events\x12\x18\n" +
+	"\alongest\x18\n" +
+	" \x01(\x12R\alongest\"\xd8\x01\n" +
 	"\x03Gap\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\fR\x05epoch\x12\x12\n" +
@@ -2130,7 +2363,7 @@ func file_davy_proto_rawDescGZIP() []byte {
 	return file_davy_proto_rawDescData
 }
 
-var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_davy_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_davy_proto_goTypes = []any{
 	(*Signed)(nil),      // 0: davy.v1.Signed
 	(*Envelope)(nil),    // 1: davy.v1.Envelope
@@ -2142,17 +2375,19 @@ var file_davy_proto_goTypes = []any{
 	(*Value)(nil),       // 7: davy.v1.Value
 	(*Vote)(nil),        // 8: davy.v1.Vote
 	(*Start)(nil),       // 9: davy.v1.Start
-	(*Gap)(nil),         // 10: davy.v1.Gap
-	(*Table)(nil),       // 11: davy.v1.Table
-	(*Person)(nil),      // 12: davy.v1.Person
-	(*Tag)(nil),         // 13: davy.v1.Tag
-	(*Name)(nil),        // 14: davy.v1.Name
-	(*ReadingBody)(nil), // 15: davy.v1.ReadingBody
-	(*Receipt)(nil),     // 16: davy.v1.Receipt
-	(*Refused)(nil),     // 17: davy.v1.Refused
-	(*Resume)(nil),      // 18: davy.v1.Resume
-	(*Have)(nil),        // 19: davy.v1.Have
-	(*Certificate)(nil), // 20: davy.v1.Certificate
+	(*Clock)(nil),       // 10: davy.v1.Clock
+	(*Beacon)(nil),      // 11: davy.v1.Beacon
+	(*Gap)(nil),         // 12: davy.v1.Gap
+	(*Table)(nil),       // 13: davy.v1.Table
+	(*Person)(nil),      // 14: davy.v1.Person
+	(*Tag)(nil),         // 15: davy.v1.Tag
+	(*Name)(nil),        // 16: davy.v1.Name
+	(*ReadingBody)(nil), // 17: davy.v1.ReadingBody
+	(*Receipt)(nil),     // 18: davy.v1.Receipt
+	(*Refused)(nil),     // 19: davy.v1.Refused
+	(*Resume)(nil),      // 20: davy.v1.Resume
+	(*Have)(nil),        // 21: davy.v1.Have
+	(*Certificate)(nil), // 22: davy.v1.Certificate
 }
 var file_davy_proto_depIdxs = []int32{
 	4,  // 0: davy.v1.Envelope.blocks:type_name -> davy.v1.Block
@@ -2162,23 +2397,25 @@ var file_davy_proto_depIdxs = []int32{
 	7,  // 4: davy.v1.Event.value:type_name -> davy.v1.Value
 	8,  // 5: davy.v1.Event.votes:type_name -> davy.v1.Vote
 	9,  // 6: davy.v1.Event.start:type_name -> davy.v1.Start
-	10, // 7: davy.v1.Event.gap:type_name -> davy.v1.Gap
-	11, // 8: davy.v1.Event.table:type_name -> davy.v1.Table
-	15, // 9: davy.v1.Event.record:type_name -> davy.v1.ReadingBody
-	7,  // 10: davy.v1.Vote.value:type_name -> davy.v1.Value
-	3,  // 11: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
-	13, // 12: davy.v1.Table.tags:type_name -> davy.v1.Tag
-	12, // 13: davy.v1.Table.people:type_name -> davy.v1.Person
-	14, // 14: davy.v1.Tag.names:type_name -> davy.v1.Name
-	3,  // 15: davy.v1.Receipt.upto:type_name -> davy.v1.Head
-	17, // 16: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
-	19, // 17: davy.v1.Resume.have:type_name -> davy.v1.Have
-	3,  // 18: davy.v1.Have.upto:type_name -> davy.v1.Head
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	12, // 7: davy.v1.Event.gap:type_name -> davy.v1.Gap
+	13, // 8: davy.v1.Event.table:type_name -> davy.v1.Table
+	17, // 9: davy.v1.Event.record:type_name -> davy.v1.ReadingBody
+	10, // 10: davy.v1.Event.clock:type_name -> davy.v1.Clock
+	11, // 11: davy.v1.Event.beacon:type_name -> davy.v1.Beacon
+	7,  // 12: davy.v1.Vote.value:type_name -> davy.v1.Value
+	3,  // 13: davy.v1.Start.parent_heads:type_name -> davy.v1.Head
+	15, // 14: davy.v1.Table.tags:type_name -> davy.v1.Tag
+	14, // 15: davy.v1.Table.people:type_name -> davy.v1.Person
+	16, // 16: davy.v1.Tag.names:type_name -> davy.v1.Name
+	3,  // 17: davy.v1.Receipt.upto:type_name -> davy.v1.Head
+	19, // 18: davy.v1.Receipt.refused:type_name -> davy.v1.Refused
+	21, // 19: davy.v1.Resume.have:type_name -> davy.v1.Have
+	3,  // 20: davy.v1.Have.upto:type_name -> davy.v1.Head
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_davy_proto_init() }
@@ -2192,7 +2429,7 @@ func file_davy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_davy_proto_rawDesc), len(file_davy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -97,6 +97,18 @@ func event(t *rapid.T) wire.Event {
 			Last: rapid.Bool().Draw(t, "last"),
 		})
 	}
+	if rapid.Bool().Draw(t, "clock") {
+		e.Clock = &wire.Clock{
+			Boot: texts.Draw(t, "boot"), Trusted: rapid.Bool().Draw(t, "trusted"), Error: rapid.Uint64().Draw(t, "error"),
+			Source: texts.Draw(t, "source"), Offset: rapid.Int64().Draw(t, "offset"),
+		}
+	}
+	if rapid.Bool().Draw(t, "beacon") {
+		e.Beacon = &wire.Beacon{
+			From: stamp(t), To: stamp(t), Tags: rapid.Uint32().Draw(t, "watched"), Good: rapid.Uint32().Draw(t, "good"), Worst: rapid.Uint32().Draw(t, "worst"),
+			Turns: rapid.Uint64().Draw(t, "turns"), Events: rapid.Uint64().Draw(t, "events"), Longest: rapid.Int64().Draw(t, "longest"),
+		}
+	}
 	switch rapid.IntRange(0, 3).Draw(t, "carries") {
 	case 1:
 		e.Start = &wire.Start{
