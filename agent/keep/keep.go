@@ -247,6 +247,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	defer stopAfter()
 	g := &supervise.Group{Log: k.o.Log}
 	g.Add("retain", supervise.Restart, supervise.Func(func(ctx context.Context) error { return k.retain(ctx, j) }))
+	g.Add("clock", supervise.Restart, supervise.Func(func(ctx context.Context) error { return k.clock(ctx, rec.Note) }))
 	for i, u := range k.plan.Uplinks {
 		g.Add("uplink "+u.Name, supervise.Restart, supervise.Func(func(ctx context.Context) error { return k.uplink(ctx, j, rec, u, k.uplinks[i]) }))
 	}
