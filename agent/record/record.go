@@ -91,6 +91,7 @@ type Recorder struct {
 	readings []tag.Reading
 	lost     []loss
 	beat     tag.Stamp
+	watch    watch
 	turns    uint64
 	last     ring.Turn // its times and flags only
 	started  int64     // mono of the commit under way; 0 none
@@ -117,6 +118,7 @@ func New(o Options) *Recorder {
 	r.seen = o.Journal.Serial(o.Lineage)
 	r.serial, r.durable = r.seen, r.seen
 	r.policy = newPolicy(o.Plan)
+	r.watch = newWatch(o.Plan, o.Now())
 	r.events = append(r.events, wire.Event{Kind: uint32(ring.TagTable), At: o.Now(), Table: r.table()})
 	r.poke()
 	return r
@@ -170,6 +172,7 @@ func (r *Recorder) Take(t *ring.Turn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.turns++
+	r.watch.turn(t)
 	r.beat = t.Now
 	r.last = ring.Turn{Now: t.Now, ClockTrusted: t.ClockTrusted, ClockError: t.ClockError, Armed: t.Armed}
 	for i := range t.Events {
@@ -260,6 +263,7 @@ func (r *Recorder) push(e wire.Event) {
 		}
 	}
 	r.events = append(r.events, e)
+	r.watch.events++
 	r.serial = max(r.serial, e.Serial)
 	if r.samples += len(e.Record); r.samples > MaxSamples {
 		r.samples = leaveOut(r.events, r.samples, MaxSamples)

@@ -434,6 +434,27 @@ func TestHealthRecord(t *testing.T) {
 		if err := g.stop(); err != nil {
 			t.Fatal(err)
 		}
+		r, err := journal.OpenReadOnly(g.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		var until tag.Stamp
+		err = r.Walk(func(rec journal.Record) error {
+			if rec.Stream != wire.HealthStream {
+				return nil
+			}
+			b := rec.Event.Beacon
+			if b == nil || b.To != rec.Event.At || until != (tag.Stamp{}) && b.From != until || b.Longest < int64(time.Minute) {
+				t.Errorf("record %d: beacon %+v after %v", rec.Number, b, until)
+			} else {
+				until = b.To
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

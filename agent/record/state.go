@@ -45,8 +45,9 @@ func (r *Recorder) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// health records the keeper's figures. A journal that takes nothing loses it:
-// the next one says more.
+// health records the keeper's figures, and what was watched since the record
+// before. A journal that takes nothing loses it: that it is not there says that
+// nobody vouches for this minute.
 func (r *Recorder) health() {
 	figures := map[string]any{}
 	if r.o.Report != nil {
@@ -60,6 +61,7 @@ func (r *Recorder) health() {
 	}
 	e := wire.Event{Kind: uint32(Health), At: r.o.Now(), Note: string(note)}
 	r.mu.Lock()
+	e.Beacon = r.watch.beacon(e.At)
 	beat := r.beat
 	r.mu.Unlock()
 	_ = r.append(journal.Batch{Health: []wire.Event{e}, Beat: beat}) // logged there

@@ -94,7 +94,6 @@ const (
 	ReceiptRefused                         // a receipt that does not fit: Note says why
 	JournalDamaged                         // a segment was set aside: Note
 	ClockNoted                             // carries wire.Clock
-	BeaconNoted                            // carries wire.Beacon; in the stream health
 )
 
 // Event is an event with its serial.
