@@ -33,6 +33,7 @@ type session struct {
 	wait     time.Duration          // for a receipt
 	progress time.Time              // of the last receipt that fitted, or of the first message after nothing was on the way
 	rewinds  int                    // in a row without a receipt
+	lanes    map[string]*lane       // by stream
 	readFrom time.Time              // readings wait until then (BytesPerSecond)
 	answered bool
 	// probing: no receipt came in time. One message from the confirmed place
@@ -42,7 +43,7 @@ type session struct {
 }
 
 func newSession(u *Uplink, t Transport) *session {
-	return &session{u: u, t: t, next: map[string]journal.Pos{}, window: ReadingStart, wait: u.o.ReceiptWait}
+	return &session{u: u, t: t, next: map[string]journal.Pos{}, lanes: map[string]*lane{}, window: ReadingStart, wait: u.o.ReceiptWait}
 }
 
 // run sends and takes receipts until the connection or ctx ends; after ctx it
@@ -108,6 +109,9 @@ func (s *session) untilDeadline() time.Duration {
 	d := s.u.o.ReceiptWait
 	if len(s.way) > 0 {
 		d = min(d, time.Until(s.progress.Add(s.wait)))
+		if !s.probing {
+			d = min(d, time.Until(s.earliest()))
+		}
 	}
 	if r := time.Until(s.readFrom); r > 0 {
 		d = min(d, r)
@@ -118,7 +122,14 @@ func (s *session) untilDeadline() time.Duration {
 // late acts on a receipt that did not come in time; it is also called when
 // only the pace of readings let go.
 func (s *session) late() error {
-	if len(s.way) == 0 || time.Now().Before(s.progress.Add(s.wait)) {
+	now := time.Now()
+	if len(s.way) == 0 {
+		return nil
+	}
+	if now.Before(s.progress.Add(s.wait)) {
+		if !s.probing {
+			s.overdue(now)
+		}
 		return nil
 	}
 	s.rewinds++
@@ -296,6 +307,7 @@ func (s *session) confirmed(r *wire.Receipt, now time.Time) {
 			continue
 		}
 		moved = true
+		*s.lane(w.stream) = lane{moved: now}
 		if w.stream == wire.ReadingStream {
 			s.pace(now.Sub(w.at))
 		}
