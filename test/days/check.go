@@ -195,7 +195,7 @@ func (c *checker) finish() {
 		}
 		for stream, ch := range e.chains { // 2
 			if n := ch.missing(); n > 0 {
-				c.fail("epoch %x: %s %d is missing, and no gap names it (head %d, got %v, named %v)", e.id[:4], stream, n, ch.head, ch.got, ch.named)
+				c.fail("epoch %x: %s %d is missing, and no gap names it (%d told of, got %v, named %v)", e.id[:4], stream, n, ch.due, ch.got, ch.named)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"davy/agent/config"
 	"davy/agent/control"
+	"davy/agent/uplink"
 	"davy/drivers"
 	"davy/drivers/sim"
 	"davy/drivers/tag"
@@ -140,6 +141,8 @@ func (s *story) calm() error {
 	<-time.After(3 * time.Minute)
 	s.c.look()
 	s.c.mended()
+	s.a.recv.demand()
+	<-time.After(2 * uplink.DefaultReceiptWait) // what was lost a moment ago comes again within one
 	s.c.finish()
 	if s.a.foreign.Load() {
 		s.c.fail("a new lineage was needed")

@@ -22,6 +22,7 @@ type receiver struct {
 	r        *rand.Rand
 	down     bool // nobody can connect
 	mute     bool // no receipts
+	lossless bool // every message arrives
 	lines    []*line
 	epochs   []*epoch
 	byEpoch  map[wire.Epoch]*epoch
@@ -46,6 +47,7 @@ type chain struct {
 	named []numbers // numbers that a gap names
 	wait  map[uint64]wire.Block
 	head  uint64 // as the gateway says
+	due   uint64 // of that, what must have come by now
 }
 
 type numbers struct{ from, to uint64 }
@@ -101,10 +103,10 @@ func (l *line) Send(_ context.Context, _ string, payload []byte) error {
 	defer v.mu.Unlock()
 	v.messages++
 	times := 1
-	switch v.r.IntN(50) {
-	case 0:
+	switch n := v.r.IntN(50); {
+	case n == 0 && !v.lossless:
 		times = 0
-	case 1:
+	case n == 1:
 		times = 2
 	}
 	for range times {
@@ -258,9 +260,23 @@ func (v *receiver) gap(e *epoch, g *wire.Gap) {
 	}
 }
 
-// missing says which number of a chain neither came nor is named by a gap.
+// demand says that everything that was told of by now must come, and that no
+// more messages are lost.
+func (v *receiver) demand() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lossless = true
+	for _, e := range v.epochs {
+		for _, c := range e.chains {
+			c.due = c.head
+		}
+	}
+}
+
+// missing says which number of a chain, of those that are due, neither came
+// nor is named by a gap.
 func (c *chain) missing() (number uint64) {
-	for n := uint64(1); n <= c.head; {
+	for n := uint64(1); n <= c.due; {
 		on := n
 		for _, all := range [][]numbers{c.got, c.named} {
 			for _, r := range all {
