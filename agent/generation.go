@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -187,9 +189,46 @@ func (g *generation) announce(engine *rules.Engine) {
 	}
 	if p.memory.Plan != g.a.Plan.Hash {
 		g.loop.Note(rules.Event{Kind: ring.PlanApplied, At: now, Rule: g.a.Hash, Who: g.a.Who, Proved: g.a.Proved, Note: g.a.Reason})
+		if p.memory.Plan != ([32]byte{}) {
+			g.tellChanges(now)
+		}
 	}
 	for _, name := range engine.Dropped() {
 		p.o.Log.Warn("rule is gone from the plan, its state is dropped", "rule", name)
+	}
+}
+
+// MaxChanges is how many changes of rules one plan records one by one; of more
+// the last event says how many there were, and the hashes of both plans stand.
+const MaxChanges = 1000
+
+// Codes in the Channel of a RuleChanged that names no rule.
+const (
+	changesUnknown = "unknown" // the plan before is not there any more: New is its hash
+	changesMore    = "more"    // New is how many are left out
+)
+
+// tellChanges records what the plan decides otherwise than the one that ran
+// before, each limit with what it was and what it is.
+func (g *generation) tellChanges(now tag.Stamp) {
+	note := func(rule, part, old, new string) {
+		g.loop.Note(rules.Event{
+			Kind: ring.RuleChanged, At: now, Rule: rule, Channel: part, Old: old, New: new,
+			Who: g.a.Who, Proved: g.a.Proved, Note: g.a.Reason,
+		})
+	}
+	old := ranBefore(g.p.o.StateDir, g.p.memory.Plan, g.p.o.Drivers)
+	if old == nil {
+		note("", changesUnknown, "", hex.EncodeToString(g.p.memory.Plan[:]))
+		return
+	}
+	changes := config.Changes(old.Plan, g.a.Plan)
+	for i := range changes[:min(len(changes), MaxChanges)] {
+		c := &changes[i]
+		note(c.Rule, c.Part, c.Old, c.New)
+	}
+	if more := len(changes) - MaxChanges; more > 0 {
+		note("", changesMore, "", strconv.Itoa(more))
 	}
 }
 

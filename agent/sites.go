@@ -35,6 +35,24 @@ func LoadAccepted(dir string, set drivers.Set) (*Accepted, error) {
 	if err != nil {
 		return nil, err
 	}
+	return compiled(a, damaged, set)
+}
+
+// ranBefore loads the site that an agent with a plan's hash ran before the
+// accepted one; nil where it is not there any more.
+func ranBefore(dir string, plan [32]byte, set drivers.Set) *Accepted {
+	a, err := accept.Before(dir)
+	if err != nil {
+		return nil
+	}
+	old, err := compiled(a, false, set)
+	if err != nil || old.Plan.Hash != plan {
+		return nil
+	}
+	return old
+}
+
+func compiled(a *accept.Acceptance, damaged bool, set drivers.Set) (*Accepted, error) {
 	b, err := config.DecodeBundle(a.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("load accepted site %.12s: %w", a.Hash, err)

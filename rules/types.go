@@ -22,6 +22,16 @@ const (
 	NE           // !=
 )
 
+// String is the sign of a comparison.
+func (o Op) String() string {
+	if int(o) < len(signs) {
+		return signs[o]
+	}
+	return "?"
+}
+
+var signs = [...]string{GE: "≥", GT: ">", LE: "≤", LT: "<", EQ: "=", NE: "≠"}
+
 // Condition is one comparison of one tag. Booleans and enumerations compare
 // as their numbers. It is three-valued: a value that is not usable makes it
 // bad. What takes more than one comparison is a computed tag of its own, and
@@ -157,6 +167,9 @@ type Event struct {
 	For     time.Duration // see the kinds
 	Result  Result        // of TestEnded
 	Record  []Sample      // of InterlockRecorded, in the order of time
+	// Old and New are what stood and what stands, with its unit, of an event
+	// that says that a rule was changed; Channel names what of the rule.
+	Old, New string
 }
 
 // Result of a test.

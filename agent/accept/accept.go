@@ -86,6 +86,22 @@ func Revert(dir string, a *Acceptance) error {
 	return WriteFile(filepath.Join(dir, current), raw, 0o600)
 }
 
+// Before returns the acceptance that stood before the newest one; ErrNone if
+// there is none that is whole.
+func Before(dir string) (*Acceptance, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, previous))
+	if err == nil {
+		var a *Acceptance
+		if a, err = parse(raw); err == nil {
+			return a, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNone
+	}
+	return nil, fmt.Errorf("load the site before %s: %w: %w", dir, ErrDamaged, err)
+}
+
 // Load returns the accepted site of dir, and whether a damaged file had to be
 // passed over to find it. The error is ErrNone where there is none at all.
 func Load(dir string) (a *Acceptance, damaged bool, err error) {

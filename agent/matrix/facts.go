@@ -131,11 +131,9 @@ func (m *Matrix) named(name string) bool {
 	return false
 }
 
-var signs = [...]string{rules.GE: "≥", rules.GT: ">", rules.LE: "≤", rules.LT: "<", rules.EQ: "=", rules.NE: "≠"}
-
 // limit tells what a tag is compared with.
 func (t teller) limit(c rules.Condition) string {
-	return signs[c.Op] + " " + t.value(c.Tag, c.Limit)
+	return c.Op.String() + " " + t.value(c.Tag, c.Limit)
 }
 
 // value tells a value of a tag, with its unit.

@@ -214,6 +214,7 @@ var kinds = map[rules.Kind]string{
 	ring.OutputsArmed: "outputs-armed", ring.OutputsDisarmed: "outputs-disarmed", ring.CommandRefused: "command-refused",
 	ring.LatchLost: "latch-lost", ring.OutputUnknown: "output-unknown", ring.ClockStepped: "clock-stepped",
 	ring.OutputWritten: "output-written", ring.OutputFailed: "output-failed", ring.DeviceEvent: "device-event", ring.PersonRefused: "person-refused",
+	ring.RuleChanged: "rule-changed",
 }
 
 // KindName names a kind of event, stable; "kind-N" if it is not known here.
@@ -231,7 +232,7 @@ func EventOf(e *ring.Event, names Names) Event {
 		Priority: PriorityOf(e.Priority), Value: number(e.Value), FirstOut: e.FirstOut, Votes: votesOf(e.Votes),
 		Output: e.Output, Note: e.Note,
 		Test: e.Test, First: e.First, Channel: e.Channel, Second: e.Second, For: max(e.For, 0).Seconds(), Result: ResultName(e.Result),
-		Samples: max(e.Samples, uint32(len(e.Record))),
+		Samples: max(e.Samples, uint32(len(e.Record))), Old: e.Old, New: e.New,
 	}
 	if e.Hidden != rules.Normal {
 		v.Hidden = AlarmStateOf(e.Hidden)

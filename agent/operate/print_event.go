@@ -55,13 +55,12 @@ func (p *page) eventMore(e *Event) string {
 	for i := range e.Votes {
 		parts = append(parts, p.vote(&e.Votes[i]))
 	}
+	if e.Kind == "rule-changed" {
+		return strings.Join(append(parts, p.change(e)...), p.say("operate.comma", nil))
+	}
 	parts = append(parts, p.eventActs(e)...)
 	if e.Who != nil {
-		key := "operate.who.claimed"
-		if e.Who.Proved {
-			key = "operate.who.proved"
-		}
-		parts = append(parts, p.say(key, i18n.Args{"name": e.Who.Name}))
+		parts = append(parts, p.who(e.Who))
 	}
 	if e.Second != "" {
 		parts = append(parts, p.say("operate.second", i18n.Args{"name": e.Second}))
@@ -86,6 +85,27 @@ func (p *page) eventMore(e *Event) string {
 		parts = append(parts, note)
 	}
 	return strings.Join(parts, p.say("operate.comma", nil))
+}
+
+// change says what of a rule was changed, by whom and why.
+func (p *page) change(e *Event) []string {
+	parts := []string{i18n.Changed(p.Lang, e.Channel, e.Old, e.New)}
+	if e.Who != nil {
+		parts = append(parts, p.who(e.Who))
+	}
+	if e.Note != "" {
+		parts = append(parts, e.Note)
+	}
+	return parts
+}
+
+// who names a person and says whether that is proved.
+func (p *page) who(w *Who) string {
+	key := "operate.who.claimed"
+	if w.Proved {
+		key = "operate.who.proved"
+	}
+	return p.say(key, i18n.Args{"name": w.Name})
 }
 
 // interlock reports whether a rule is an interlock.

@@ -373,4 +373,6 @@ type Event struct {
 	For     float64    `json:"for_s,omitempty"`   // how long it may last, is left, or took
 	Result  string     `json:"result,omitempty"`  // of a test: passed, failed, aborted
 	Samples uint32     `json:"samples,omitempty"` // of the frozen record, which stands in the journal
+	Old     string     `json:"old,omitempty"`     // of a rule that was changed
+	New     string     `json:"new,omitempty"`
 }

@@ -21,7 +21,7 @@ func event(e *ring.Event) wire.Event {
 		Kind: uint32(e.Kind), At: e.At, Rule: e.Rule, Occurrence: e.Occurrence, Priority: uint32(e.Priority), Tag: e.Tag, Value: e.Value,
 		Quality: e.Quality, Limit: e.Limit, FirstOut: e.FirstOut, Output: e.Output, Who: e.Who, Proved: e.Proved, Note: e.Note, Serial: e.Serial,
 		Hidden: uint32(e.Hidden), Test: e.Test, First: e.First, Channel: e.Channel, Second: e.Second, For: int64(e.For), Result: uint32(e.Result),
-		Samples: e.Samples,
+		Samples: e.Samples, Old: e.Old, New: e.New,
 	}
 	for _, s := range e.Record {
 		w.Record = append(w.Record, tag.Reading{Tag: s.Tag, Received: s.At, Value: s.Value, Quality: s.Quality})

@@ -20,7 +20,7 @@ var ErrVersion = errors.New("peer speaks another version")
 // protocol is the version of the frames, and of AppendEvents. A keeper is of the
 // decider's own build; of what an older build left in the latch file DecodeEvents
 // reads every version.
-const protocol = 2
+const protocol = 3
 
 // The kinds of frames.
 const (
@@ -34,8 +34,9 @@ const frameHead = 4
 // The least that an encoded event, vote, sample, head, uplink or text takes: a count
 // that promises more than the frame holds is refused before anything is made.
 const (
-	leastEvent  = 107
-	leastEvent1 = 90 // of version 1
+	leastEvent  = 109
+	leastEvent2 = 107 // of version 2
+	leastEvent1 = 90  // of version 1
 	leastVote   = 32
 	sampleSize  = 33
 	leastHead   = 25
@@ -130,12 +131,15 @@ func decodeHello(b []byte, h *Hello) error {
 func DecodeEvents(b []byte) ([]Event, error) {
 	d := decoder{b: b}
 	v := d.u8()
-	if d.err == nil && v != 1 && v != protocol {
+	if d.err == nil && (v < 1 || v > protocol) {
 		return nil, fmt.Errorf("decode events: %w: %d, ours is %d", ErrVersion, v, protocol)
 	}
 	least := leastEvent
-	if v == 1 {
+	switch v {
+	case 1:
 		least = leastEvent1
+	case 2:
+		least = leastEvent2
 	}
 	n := d.count(least)
 	events := make([]Event, 0, min(n, 64))

@@ -63,7 +63,7 @@ func eventGen(t *rapid.T, serial uint64) Event {
 		Limit: rapid.Float64().Draw(t, "limit"), FirstOut: text.Draw(t, "first-out"), Output: text.Draw(t, "output"),
 		Who: text.Draw(t, "who"), Proved: rapid.Bool().Draw(t, "proved"), Note: text.Draw(t, "note"),
 		Hidden: rules.AlarmState(rapid.Uint8().Draw(t, "hidden")), Test: rapid.Bool().Draw(t, "test"), First: rapid.Bool().Draw(t, "first"),
-		Channel: text.Draw(t, "of"), Second: text.Draw(t, "second"), For: time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, "for")),
+		Channel: text.Draw(t, "of"), Second: text.Draw(t, "second"), Old: text.Draw(t, "old"), New: text.Draw(t, "new"), For: time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, "for")),
 		Result: rules.Result(rapid.Uint8().Draw(t, "result")),
 	}}
 	for range rapid.IntRange(0, 4).Draw(t, "samples") {

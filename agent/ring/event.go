@@ -9,7 +9,7 @@ import (
 	"davy/rules"
 )
 
-// The bytes of an event. What version 1 of AppendEvents did not know stands
+// The bytes of an event. What a version of AppendEvents did not know stands
 // behind what it knew.
 
 // The flags of an event; version 1 knew the first.
@@ -22,9 +22,9 @@ const (
 
 // eventSize is at least what appendEvent appends.
 func eventSize(e *Event) int {
-	n := leastEvent + 7*2 + textSize(e.Rule, MaxText) + textSize(e.FirstOut, MaxText) +
+	n := leastEvent + 9*2 + textSize(e.Rule, MaxText) + textSize(e.FirstOut, MaxText) +
 		textSize(e.Output, MaxText) + textSize(e.Who, MaxText) + textSize(e.Note, MaxText) +
-		textSize(e.Channel, MaxName) + textSize(e.Second, MaxText)
+		textSize(e.Channel, MaxName) + textSize(e.Second, MaxText) + textSize(e.Old, MaxText) + textSize(e.New, MaxText)
 	for i := range e.Votes[:min(len(e.Votes), MaxVotes)] {
 		n += leastVote + textSize(e.Votes[i].Channel, MaxName)
 	}
@@ -73,7 +73,7 @@ func appendEvent(b []byte, e *Event) []byte {
 		b = appendValue(b, s.Value)
 		b = appendQuality(b, s.Quality)
 	}
-	return b
+	return appendText(appendText(b, e.Old, MaxText), e.New, MaxText)
 }
 
 // event reads an event as version wrote it.
@@ -105,7 +105,7 @@ func (d *decoder) event(e *Event, version byte) {
 			Since: d.stamp(), Quality: d.quality(), Value: d.value(),
 		})
 	}
-	e.Votes = nil
+	e.Votes, e.Old, e.New = nil, "", ""
 	if len(votes) > 0 {
 		e.Votes = votes
 	}
@@ -123,14 +123,16 @@ func (d *decoder) event(e *Event, version byte) {
 	if n > MaxSamples || uint64(n) > uint64(e.Samples) {
 		d.fail("too many samples")
 	}
-	if d.err != nil || n == 0 {
-		return
+	if d.err == nil && n > 0 {
+		e.Record = make([]rules.Sample, n)
 	}
-	e.Record = make([]rules.Sample, n)
 	for i := range e.Record {
 		s := &e.Record[i]
 		s.Tag, s.At = tag.ID(d.u32()), d.stamp()
 		s.Value, s.Quality = d.value(), d.quality()
+	}
+	if version > 2 {
+		e.Old, e.New = d.text(MaxText), d.text(MaxText)
 	}
 }
 

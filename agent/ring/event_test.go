@@ -141,7 +141,7 @@ func TestLongRecordIsThinned(t *testing.T) {
 func TestHostileRecord(t *testing.T) {
 	e := Event{Serial: 1, Event: rules.Event{Record: make([]rules.Sample, 2)}}
 	good := AppendEvents(nil, []Event{e})
-	at := len(good) - 2*sampleSize // the samples; before it their count, Samples, two empty texts, For
+	at := len(good) - 2 - 2*sampleSize // the samples, and two empty texts behind them; before it their count, Samples, two empty texts, For
 	for _, c := range []struct {
 		what  string
 		bytes func([]byte) []byte
@@ -149,7 +149,7 @@ func TestHostileRecord(t *testing.T) {
 		{"more samples than there were", func(b []byte) []byte { b[at-5] = 1; return b }},
 		{"more than there are", func(b []byte) []byte { b[at-1] = 3; return b }},
 		{"a value that is none", func(b []byte) []byte { b[at+4+16] = 0xff; return b }},
-		{"a quality that is none", func(b []byte) []byte { b[len(b)-1] = 0xff; return b }},
+		{"a quality that is none", func(b []byte) []byte { b[len(b)-3] = 0xff; return b }},
 		{"a negative duration", func(b []byte) []byte { b[at-5-2-1] = 0x80; return b }},
 		{"an unknown flag", func(b []byte) []byte { b[2+8+2] = 8; return b }},
 		{"more than MaxSamples", func(b []byte) []byte {
@@ -218,7 +218,7 @@ func TestRetagOfRecords(t *testing.T) {
 // A full frame of the longest events of the buffer holds: it is never more than MaxFrame.
 func TestLargestFrame(t *testing.T) {
 	longest := Event{Event: rules.Event{Record: make([]rules.Sample, MaxSamples), Votes: make([]rules.Vote, MaxVotes)}}
-	for _, s := range []*string{&longest.Rule, &longest.FirstOut, &longest.Output, &longest.Who, &longest.Note, &longest.Second} {
+	for _, s := range []*string{&longest.Rule, &longest.FirstOut, &longest.Output, &longest.Who, &longest.Note, &longest.Second, &longest.Old, &longest.New} {
 		*s = strings.Repeat("x", MaxText)
 	}
 	if n := MaxEventBytes + eventSize(&longest) + FrameReadings*ReadingSize + 200; n > MaxFrame || n > math.MaxInt32 {

@@ -84,6 +84,7 @@ const (
 	OutputFailed                           // a write was refused or not sent: Output, Value, Note
 	DeviceEvent                            // a device's own word: Tag, Value its severity, Note
 	PersonRefused                          // a proof that failed: Who asked, as claimed; Rule: the person; Note: code
+	RuleChanged                            // by a plan that was applied, one for each: Rule, Channel: what of it, Old, New, Who, Note: reason
 )
 
 // Kinds that the keeper makes.

@@ -9,7 +9,7 @@ import (
 )
 
 // lastField is the last field of an event that this version knows.
-const lastField = 31
+const lastField = 33
 
 // Append appends the event's own message to dst: what a body holds of it, and
 // the form in which an export hashes it. The same event gives the same bytes.
@@ -61,6 +61,8 @@ func (e *Event) Append(dst []byte) []byte {
 	if e.Beacon != nil {
 		dst = putMessage(dst, 31, e.Beacon.append)
 	}
+	dst = putText(dst, 32, e.Old)
+	dst = putText(dst, 33, e.New)
 	return append(dst, e.Newer...)
 }
 
@@ -196,6 +198,10 @@ func (e *Event) decode(b []byte, left *int) error {
 		case 31<<3 | bt:
 			e.Beacon = &Beacon{}
 			err = e.Beacon.decode(p)
+		case 32<<3 | bt:
+			err = text(p, &e.Old)
+		case 33<<3 | bt:
+			err = text(p, &e.New)
 		default:
 			if key>>3 > lastField {
 				e.Newer = append(e.Newer, raw...)

@@ -99,6 +99,7 @@ type Event struct {
 	Samples    uint32        // how many it had; more than there are: the rest was thinned or left out
 	Clock      *Clock        `json:",omitempty"`
 	Beacon     *Beacon       `json:",omitempty"`
+	Old, New   string        // of a rule that was changed: what stood and what stands
 	Newer      []byte        `json:",omitempty"` // fields that this version does not know, as they came
 }
 

@@ -24,11 +24,15 @@ var kinds = map[uint32]string{
 	25: "bypass-ended", 26: "bypass-overdue", 27: "interlock-recorded", 28: "output-proved", 29: "output-escalated", 30: "point-removed",
 	31: "point-restored", 32: "force-began", 33: "force-ended", 34: "test-began", 35: "test-ended",
 	64: "agent-started", 65: "agent-stopped", 66: "plan-applied", 67: "outputs-armed", 68: "outputs-disarmed", 69: "command-refused",
-	70: "latch-lost", 71: "output-unknown", 72: "clock-stepped", 73: "output-written", 74: "output-failed", deviceEvent: "device-event", 76: "person-refused",
+	70: "latch-lost", 71: "output-unknown", 72: "clock-stepped", 73: "output-written", 74: "output-failed", deviceEvent: "device-event", 76: "person-refused", ruleChanged: "rule-changed",
 	128: "epoch-started", 129: "tag-table", 130: "gap-recorded", 131: "receipt-refused", 132: "journal-damaged", 133: "clock-noted",
 }
 
-const deviceEvent = 75 // its value is a severity, and none of its tag
+// Kinds of which a line says something else.
+const (
+	deviceEvent = 75 // its value is a severity, and none of its tag
+	ruleChanged = 77 // its channel is a part of its rule
+)
 
 // maxLast is how many events `events` shows at most.
 const maxLast = 1_000_000
@@ -64,7 +68,9 @@ type eventLine struct {
 	For        float64  `json:"for_s,omitempty"`
 	Result     string   `json:"result,omitempty"`  // passed, failed, aborted, "result-N"
 	Samples    uint32   `json:"samples,omitempty"` // of the frozen record
-	Record     []sample `json:"record,omitempty"`  // fewer than samples: the rest was thinned or left out
+	Old        string   `json:"old,omitempty"`     // of a rule that was changed
+	New        string   `json:"new,omitempty"`
+	Record     []sample `json:"record,omitempty"` // fewer than samples: the rest was thinned or left out
 }
 
 // sample is one reading of a frozen record.
@@ -123,7 +129,7 @@ func lineOf(gateway string, e *store.Event) eventLine {
 		Gateway: gateway, Epoch: e.Epoch, Number: e.Number, Kind: kindName(e.Kind), At: e.At.Wall, Rule: e.Rule, Occurrence: e.Occurrence,
 		Priority: e.Priority, ValueName: e.Name, Quality: uint32(e.Quality), FirstOut: e.FirstOut, Output: e.Output, Who: e.Who, Proved: e.Proved, Note: e.Note,
 		Test: e.Test, Hidden: hiddenName(e.Hidden), First: e.First, Channel: e.Channel, Second: e.Second, For: time.Duration(e.For).Seconds(),
-		Result: resultName(e.Result), Samples: e.Samples,
+		Result: resultName(e.Result), Samples: e.Samples, Old: e.Old, New: e.New,
 	}
 	if e.People != nil {
 		if e.Proved {
@@ -251,7 +257,10 @@ func (e *eventLine) what(l i18n.Lang) string {
 	if e.First {
 		say(l.Text("operate.first", nil))
 	}
-	if e.Channel != "" {
+	switch {
+	case e.Kind == kinds[ruleChanged]:
+		say(i18n.Changed(l, e.Channel, e.Old, e.New))
+	case e.Channel != "":
 		say(l.Text("operate.channel", i18n.Args{"channel": e.Channel}))
 	}
 	if e.For > 0 {

@@ -291,8 +291,8 @@ func TestKinds(t *testing.T) {
 			known++
 		}
 	}
-	if known != 48 || rules.TestEnded != 35 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent || ring.PersonRefused != 76 ||
-		ring.EpochStarted != 128 || ring.TagTable != 129 || ring.GapRecorded != 130 || ring.ReceiptRefused != 131 || ring.JournalDamaged != 132 {
+	if known != 49 || rules.TestEnded != 35 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent || ring.PersonRefused != 76 || ring.RuleChanged != ruleChanged ||
+		ring.EpochStarted != 128 || ring.TagTable != 129 || ring.GapRecorded != 130 || ring.ReceiptRefused != 131 || ring.JournalDamaged != 132 || ring.ClockNoted != 133 {
 		t.Errorf("%d kinds, or a number has moved", known)
 	}
 }

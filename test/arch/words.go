@@ -164,7 +164,7 @@ func usage(t *Tree) *uses {
 	u := &uses{literals: map[string]bool{}}
 	wraps := wrappers(t)
 	for _, f := range t.Go {
-		if f.Test || f.Dir == wordsPkg {
+		if f.Test {
 			continue
 		}
 		sees := imported(f)

@@ -514,6 +514,8 @@ type Event struct {
 	Samples       uint32                 `protobuf:"varint,29,opt,name=samples,proto3" json:"samples,omitempty"`     // how many readings the record had; more than there are: the rest was thinned or left out
 	Clock         *Clock                 `protobuf:"bytes,30,opt,name=clock,proto3" json:"clock,omitempty"`
 	Beacon        *Beacon                `protobuf:"bytes,31,opt,name=beacon,proto3" json:"beacon,omitempty"`
+	Old           string                 `protobuf:"bytes,32,opt,name=old,proto3" json:"old,omitempty"` // of a rule that was changed: what stood, with its unit; channel names what of it
+	New           string                 `protobuf:"bytes,33,opt,name=new,proto3" json:"new,omitempty"` // … and what stands
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -763,6 +765,20 @@ func (x *Event) GetBeacon() *Beacon {
 		return x.Beacon
 	}
 	return nil
+}
+
+func (x *Event) GetOld() string {
+	if x != nil {
+		return x.Old
+	}
+	return ""
+}
+
+func (x *Event) GetNew() string {
+	if x != nil {
+		return x.New
+	}
+	return ""
 }
 
 type Value struct {
@@ -2194,7 +2210,7 @@ const file_davy_proto_rawDesc = "" +
 	"rootBefore\x12\x12\n" +
 	"\x04leaf\x18\x06 \x01(\x04R\x04leaf\"3\n" +
 	"\tEventBody\x12&\n" +
-	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\xd6\x06\n" +
+	"\x06events\x18\x01 \x03(\v2\x0e.davy.v1.EventR\x06events\"\xfa\x06\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04wall\x18\x02 \x01(\x12R\x04wall\x12\x12\n" +
@@ -2229,7 +2245,9 @@ const file_davy_proto_rawDesc = "" +
 	"\x06record\x18\x1c \x01(\v2\x14.davy.v1.ReadingBodyR\x06record\x12\x18\n" +
 	"\asamples\x18\x1d \x01(\rR\asamples\x12$\n" +
 	"\x05clock\x18\x1e \x01(\v2\x0e.davy.v1.ClockR\x05clock\x12'\n" +
-	"\x06beacon\x18\x1f \x01(\v2\x0f.davy.v1.BeaconR\x06beacon\"/\n" +
+	"\x06beacon\x18\x1f \x01(\v2\x0f.davy.v1.BeaconR\x06beacon\x12\x10\n" +
+	"\x03old\x18  \x01(\tR\x03old\x12\x10\n" +
+	"\x03new\x18! \x01(\tR\x03new\"/\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\x06R\x04bits\"\xb4\x01\n" +

@@ -86,7 +86,7 @@ func event(t *rapid.T) wire.Event {
 		Proved: rapid.Bool().Draw(t, "proved"), Note: texts.Draw(t, "note"), Serial: rapid.Uint64().Draw(t, "serial"),
 		Hidden: rapid.Uint32().Draw(t, "hidden"), Test: rapid.Bool().Draw(t, "test"), First: rapid.Bool().Draw(t, "of-group"),
 		Channel: texts.Draw(t, "of"), Second: texts.Draw(t, "second"), For: rapid.Int64().Draw(t, "for"), Result: rapid.Uint32().Draw(t, "result"),
-		Samples: rapid.Uint32().Draw(t, "samples"),
+		Samples: rapid.Uint32().Draw(t, "samples"), Old: texts.Draw(t, "old"), New: texts.Draw(t, "new"),
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "record") {
 		e.Record = append(e.Record, tag.Reading{Tag: tag.ID(rapid.Uint32Range(0, 3).Draw(t, "id")), Quality: quality(t), Value: value(t), Received: stamp(t)})
