@@ -6,7 +6,7 @@
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 export GOFLAGS ?= -buildvcs=false
-export DEMO_SECONDS DEMO_FAULT KILL_SEED DAVY_TEST_SCALE
+export DEMO_SECONDS DEMO_FAULT KILL_SEED CUTS CUT_SEED DAVY_TEST_SCALE
 
 GO      ?= go
 BIN     := .cache/bin
@@ -20,7 +20,7 @@ GOFUMPT     := $(BIN)/gofumpt-v0.12.0
 # more than one goroutine. Of the units SIDE run at once: most of the longest wait
 # for devices that say nothing; not under qemu, where they compute.
 LONG       = ./test/device ./test/opcua ./drivers/modbus ./drivers/opcua/worker ./test/scripts ./cmd/davy-plant/opcua ./test/bench/opcuabench
-QUICK      = $(LONG) $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio)(/|$$)')
+QUICK      = $(LONG) $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio|powercut)(/|$$)')
 # Under qemu there is no need of what reads sources, drives the toolchain or sets up figures: it is the same on every architecture.
 NOTARM     = ^(davy|\.)/test/(arch|mutants|tool|bench/(opcua|modbus|line)bench)(/|$$)
 CONCURRENT = $$(grep -rlE --include='*.go' '^[[:space:]]*(go (func|[a-z])|"sync)' agent drivers rules cmd | xargs -r -n1 dirname | sort -u | sed 's,^,./,') ./test/days
@@ -34,7 +34,7 @@ ARMSCALE ?= 0.05
 LIMIT    ?= 10m
 
 .PHONY: help demo test check soak race fuzz fuzz-bug bench cross \
-	setup format fmt vet lint again scripts units arm stories mutants campaign simulate e2e kill demo-fault chroot
+	setup format fmt vet lint again scripts units arm stories mutants campaign simulate e2e kill powercut demo-fault chroot
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -44,7 +44,7 @@ demo: ## a bench plant, Davy and a receiver play a bad day (DEMO_SECONDS=30, DEM
 	@mkdir -p $(BIN) && $(GO) build -o $(BIN)/demo.$$$$ ./test/demo && mv $(BIN)/demo.$$$$ $(BIN)/demo && exec $(BIN)/demo
 
 test: ## everything that CI runs, on a bare Debian with Go; a skipped test is a failed test
-	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=2000x" "fuzz-bug & mutants" e2e \
+	@.ci/steps setup format vet lint units stories arm race "fuzz FUZZTIME=2000x" "fuzz-bug & mutants" e2e powercut \
 		"kill & demo DEMO_SECONDS=30 & demo-fault DEMO_SECONDS=30" "cross CMDS=davy ARCHS=armv7"
 
 check: ## about a minute: format, vet, lint, units (with the house rules and the scripts), stories
@@ -52,7 +52,7 @@ check: ## about a minute: format, vet, lint, units (with the house rules and the
 
 soak: ## everything long (hours): full race, unscaled arm, long fuzzing, kill runs, figures
 	@.ci/steps setup format vet lint "units DAVY_TEST_SCALE=10" stories "arm ARMSCALE=1 LIMIT=3h" "race DAVY_TEST_SCALE=1 LIMIT=2h" "campaign DAVY_TEST_SCALE=24" simulate e2e \
-		"fuzz FUZZTIME=5m" fuzz-bug mutants kill kill kill "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
+		"fuzz FUZZTIME=5m" fuzz-bug mutants kill kill kill "powercut CUTS=200" "demo DEMO_SECONDS=300" "demo-fault DEMO_SECONDS=30" bench cross
 
 race: $(GOTEST) ## the concurrent packages under the race detector
 	@DAVY_TEST_SCALE=$${DAVY_TEST_SCALE:-0.2} CGO_ENABLED=1 $(GOTEST) -- -race -timeout $(LIMIT) $(CONCURRENT)
@@ -79,7 +79,7 @@ cross: ## the programs for linux arm v6, v7, arm64 and amd64 into bin/, with the
 
 setup: ## what the tests need: Debian packages (as root or through sudo), Go modules, tools; only what is missing
 	@.ci/setup
-	@test/e2e/opcua/setup.sh >/dev/null
+	@test/e2e/sparkplug/setup.sh >/dev/null
 	@test/gpio/kernel.sh .cache/gpio
 	@$(GO) mod download
 	@$(MAKE) -s $(GOTEST) $(STATICCHECK) $(GOFUMPT)
@@ -98,7 +98,7 @@ lint: $(STATICCHECK) ## staticcheck with staticcheck.conf
 	@$(STATICCHECK) ./...
 
 again: $(GOTEST) ## the units of what changed since they last passed
-	@$(GOTEST) -cached -- $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio|scripts)(/|$$)')
+	@$(GOTEST) -cached -- $$($(GO) list ./... | grep -vE '^davy/test/(e2e|crash|gpio|powercut|scripts)(/|$$)')
 
 scripts: $(GOTEST) ## the command line as a person uses it
 	@$(GOTEST) -- ./test/scripts
@@ -126,6 +126,9 @@ simulate: $(GOTEST) ## a year of the cold store by the engine alone, three days 
 
 kill: $(GOTEST) ## decider, keeper, receiver and broker killed at seeded moments (KILL_SEED to repeat a run)
 	@$(GOTEST) -each -say kills= -- -timeout 60m ./test/crash/...
+
+powercut: $(GOTEST) ## the power of a machine cut within commits, rolls, retention and cursor moves (CUTS=10, CUT_SEED to repeat a run)
+	@$(GOTEST) -each -say cuts= -- -timeout 5h ./test/powercut
 
 mutants: ## ten defects put into the engine, one after another: the tests must catch each
 	@$(GO) run ./test/mutants

@@ -151,12 +151,40 @@ type Output struct {
 
 // Uplink is one destination.
 type Uplink struct {
-	Name        string
-	Broker      string // "tcp://host:1883", "tls://host:8883"
-	ReceiverKey ed25519.PublicKey
-	MustConfirm bool
-	Place       Place
+	Name         string
+	Kind         string            // UplinkMQTT and so on; of every other the words below it are empty
+	Broker       string            // "tcp://host:1883", "tls://host:8883"
+	ReceiverKey  ed25519.PublicKey // of UplinkMQTT: pinned; nil: certified by AuthorityKey
+	AuthorityKey ed25519.PublicKey
+	MustConfirm  bool
+	Unconfirmed  bool // confirm: none. What is sent counts as arrived
+	Login        UplinkLogin
+	TLS          UplinkTLS
+	From         int64  // where it begins when it is new, wall ns; 0: the oldest record, math.MaxInt64: now
+	HistoryRate  int64  // per second: bytes of UplinkMQTT, else records; 0: no limit
+	Topic        string // of UplinkJSON: what topics begin with; "": davy/1/<gateway>/json
+	Group        string // of UplinkSparkplug: the group id
+	Host         string // of UplinkSparkplug: the primary host; "": none
+	HJ212        *HJ212 // of UplinkHJ212
+	Place        Place
 }
+
+// UplinkLogin is what the broker knows this gateway by. The secret holds the
+// password, or user:password where User is empty. Without a secret: none.
+type UplinkLogin struct{ User, Secret string }
+
+// UplinkTLS is whom an uplink with tls:// believes, and who it is.
+type UplinkTLS struct {
+	CA          []byte // PEM, of the site; nil: the system's authorities
+	Certificate UplinkFile
+	Key         UplinkFile // none: Certificate is a secret that holds both
+	ServerName  string     // "": the broker's host
+	Suites      []uint16   // of TLS 1.2, which is allowed then; nil: TLS 1.3 only
+}
+
+// UplinkFile is where something of the gateway's own is, read at each
+// connection: a file or a secret. The zero value is none.
+type UplinkFile struct{ Path, Secret string }
 
 // Journal says what is kept and how long.
 type Journal struct {

@@ -105,7 +105,7 @@ func (p Problem) write(w io.Writer, lang i18n.Lang, b *Bundle, files map[string]
 	}
 	line, ok := lineOf(b, files, p.Place)
 	switch line = people.Masked(line); {
-	case p.Code == badPINHash || p.Code == badPINCost:
+	case p.Code == badPINHash || p.Code == badPINCost || p.Code == badLogin:
 		line = hidden(line, p.Place.Col)
 	case p.private:
 		line = personLine(line)

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	bolterr "go.etcd.io/bbolt/errors"
 
+	"davy/agent/merkle"
+	"davy/agent/ring"
 	"davy/agent/wire"
 	"davy/drivers/tag"
 )
@@ -122,30 +125,47 @@ const maxTries = 8
 func (j *Journal) commit(f family, blocks []block, gaps []namedGap, change func(*state)) error {
 	began := j.o.Now().Mono
 	e := j.epochs[len(j.epochs)-1]
-	heads := e.heads // only the holder of the turn changes them
+	heads, leaves := e.heads, e.leaves // only the holder of the turn changes them
 	items := make([]Item, len(blocks))
+	hashes := make([]merkle.Hash, len(blocks))
 	for i, b := range blocks {
 		h := &heads[b.stream]
 		it := &items[i]
 		it.Epoch, it.WallFrom, it.WallTo = e.id, b.from, b.to
-		it.Block = wire.Block{Stream: streamNames[b.stream], First: h.number + 1, Count: uint32(b.count), Body: b.body, RootBefore: h.root}
-		h.number, h.root = it.Block.Last(), it.Block.RootAfter()
+		it.Block = wire.Block{Stream: streamNames[b.stream], First: h.number + 1, Count: uint32(b.count), Body: b.body, RootBefore: h.root, Leaf: leaves}
+		it.Sum = j.sum(b.body) // the body is hashed once, here
+		leaf := it.leafData()
+		hashes[i] = j.tree.Leaf(leaf)
+		h.number, h.root = it.Block.Last(), j.sum(leaf)
+		leaves++
 	}
 	j.mu.Lock()
 	st, moves := j.state, j.moves
-	st.cursors = j.cursorStates()
+	st.cursors, st.past = j.cursorStates(), j.unconfirmedEpochs()
 	j.mu.Unlock()
 	st.version++
-	st.heads = heads
+	st.heads, st.leaves = heads, leaves
 	change(&st)
-	s, err := j.transact(f, e, items, func(tx *bolt.Tx) error { return put(tx, e, items, gaps, &st) })
+	s, err := j.transact(f, func(tx *bolt.Tx) error { return put(tx, e, items, gaps, &st) })
 	if err != nil {
 		return err
 	}
+	j.visible(s, e, blocks, items, gaps, func() {
+		e.heads, e.leaves = heads, leaves
+		j.state, j.saved = st, moves
+		j.stat.LastCommit = time.Duration(j.o.Now().Mono - began)
+	})
+	j.grow(e, hashes)
+	return nil
+}
+
+// visible makes what was committed visible.
+func (j *Journal) visible(s *segment, e *epoch, blocks []block, items []Item, gaps []namedGap, done func()) {
 	size := allocated(s.path)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s.bytes = size
+	s.gaps += len(gaps)
 	for i := range items {
 		s.extend(e, blocks[i].stream, &items[i])
 		for _, c := range j.cursors {
@@ -154,20 +174,19 @@ func (j *Journal) commit(f family, blocks []block, gaps []namedGap, change func(
 		j.stat.Records += uint64(blocks[i].count)
 	}
 	for _, g := range gaps {
-		g.epoch.addGap(g.stream, g.gap)
-		j.stat.Gaps++
+		if g.epoch.addGap(g.stream, g.gap) {
+			j.stat.Gaps++
+		}
 	}
-	e.heads = heads
-	j.state, j.saved = st, moves
+	done()
+	s.lived, j.newest = j.state.lived, s
 	j.stat.Commits++
-	j.stat.LastCommit = time.Duration(j.o.Now().Mono - began)
 	close(j.changed)
 	j.changed = make(chan struct{})
-	return nil
 }
 
 // transact runs fill in one durable transaction of the family's segment.
-func (j *Journal) transact(f family, e *epoch, items []Item, fill func(*bolt.Tx) error) (*segment, error) {
+func (j *Journal) transact(f family, fill func(*bolt.Tx) error) (*segment, error) {
 	s, err := j.activeSegment(f)
 	if err != nil {
 		return nil, err
@@ -187,11 +206,15 @@ func (j *Journal) transact(f family, e *epoch, items []Item, fill func(*bolt.Tx)
 		j.seal(s)
 		return j.newSegment(f, fill)
 	}
-	done, rerr := j.recover(s, e, items, isPanic(err))
-	if done {
-		return s, nil
+	j.mu.Lock()
+	s.poisoned, s.doubt = isPanic(err), true
+	j.mu.Unlock()
+	j.seal(s)
+	serr := j.settle(s, err)
+	if isPanic(err) && serr == nil { // it is not written to any more
+		return j.newSegment(f, fill)
 	}
-	return nil, errors.Join(fmt.Errorf("commit to %s: %w", filepath.Base(s.path), err), rerr)
+	return nil, errors.Join(fmt.Errorf("commit to %s: %w", filepath.Base(s.path), err), serr)
 }
 
 type namedGap struct {
@@ -211,15 +234,10 @@ func put(tx *bolt.Tx, e *epoch, items []Item, gaps []namedGap, st *state) error 
 			}
 		}
 	}
-	parent := tx.Bucket(bucketBlocks)
-	parent.FillPercent = 1 // it only grows at the end
+	to := blocksOf(tx)
 	for i := range items {
 		stream, _ := streamIndex(items[i].Block.Stream)
-		b, err := parent.CreateBucket(blockKey(e.ordinal, stream, items[i].Block.First))
-		if err != nil {
-			return err
-		}
-		if err := b.Put(keyBlock, encodeBlock(e.id, stream, &items[i])); err != nil {
+		if err := to.put(blockKey(e.ordinal, stream, items[i].Block.First), encodeBlock(e.id, stream, &items[i])); err != nil {
 			return err
 		}
 	}
@@ -236,14 +254,16 @@ func put(tx *bolt.Tx, e *epoch, items []Item, gaps []namedGap, st *state) error 
 
 // extend adds a block to what a segment is known to hold.
 func (s *segment) extend(e *epoch, stream int, it *Item) {
-	after := it.Block.RootAfter()
+	after := it.rootAfter()
 	for i := range s.runs {
 		if r := &s.runs[i]; r.epoch == e && r.stream == stream {
-			r.last, r.after, r.wallTo = it.Block.Last(), after, it.WallTo
+			r.last, r.after, r.wallTo, r.leafTo = it.Block.Last(), after, it.WallTo, it.Block.Leaf
 			return
 		}
 	}
-	s.runs = append(s.runs, run{e, stream, it.Block.First, it.Block.Last(), it.Block.RootBefore, after, it.WallFrom, it.WallTo})
+	s.runs = append(s.runs, run{
+		e, stream, it.Block.First, it.Block.Last(), it.Block.RootBefore, after, it.WallFrom, it.WallTo, it.Block.Leaf, it.Block.Leaf,
+	})
 }
 
 // activeSegment returns the family's segment to write to, nil if one must be
@@ -260,12 +280,18 @@ func (j *Journal) activeSegment(f family) (*segment, error) {
 	switch {
 	case last == nil || last.active:
 		return last, nil
+	case last.doubt:
+		if err := j.settle(last, nil); err != nil || !last.active {
+			return nil, err
+		}
+		return last, nil
 	case j.reopened[f] || last.bytes > j.o.SegmentBytes/2:
 		return nil, nil
 	}
 	err := j.reopen(last)
 	if damage(err) {
-		return nil, j.setAside(last, err)
+		j.retire(last, err)
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", filepath.Base(last.path), err)
@@ -307,37 +333,114 @@ func (j *Journal) seal(s *segment) {
 	j.shut(s, false)
 }
 
-// recover finds out, after a commit that failed, what of it is in the file.
-// done says that all of it is: then it counts, and nothing more is written to
-// that file. (After a failed fdatasync the new meta page may be visible though
-// nobody knows whether it is on the disk.)
-func (j *Journal) recover(s *segment, e *epoch, items []Item, poisoned bool) (done bool, err error) {
+// settle finds out, after a commit that failed, whether it is in the file, and
+// takes it out again: its Append has said that it failed, and its numbers will
+// be given to other records. (After a failed fdatasync the new meta page may be
+// visible though nobody knows whether it is on the disk. The transaction that
+// takes it out writes the other meta page: once that is on the disk the first
+// does not count.) Until this has been done nothing more is written to the family.
+// cause is what failed, if it has just now.
+func (j *Journal) settle(s *segment, cause error) error {
 	j.mu.Lock()
-	s.poisoned = poisoned
+	e, st := j.epochs[len(j.epochs)-1], j.state
+	heads := e.heads
 	j.mu.Unlock()
-	j.seal(s)
-	if err := j.o.Disk("open"); err != nil {
-		return false, err
-	}
-	probe := newSegmentAt(s.path, s.family, s.seq)
-	_, err = j.scan(probe, map[wire.Epoch]*epoch{})
-	j.shut(probe, true)
+	beyond := false
+	err := j.view(s, func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketState)
+		if b == nil {
+			return fmt.Errorf("buckets: %w", ErrDamaged)
+		}
+		there, err := decodeState(b.Get(keyState))
+		beyond = there.version > st.version
+		return err
+	})
 	if damage(err) {
-		return false, j.setAside(s, err)
+		return j.setAside(s, err)
 	}
 	if err != nil {
-		return false, err
+		return fmt.Errorf("look at %s after a failed commit: %w", filepath.Base(s.path), err)
 	}
-	done = len(items) > 0
-	for _, it := range items {
-		found := false
-		for _, r := range probe.runs {
-			found = found || r.epoch.id == e.id && streamNames[r.stream] == it.Block.Stream && r.last >= it.Block.Last()
+	if !isPanic(cause) {
+		cause = j.reopen(s)
+	}
+	if damage(cause) && !beyond {
+		j.retire(s, cause)
+		return nil
+	}
+	if cause == nil && beyond {
+		if cause = j.o.Disk("commit"); cause == nil {
+			cause = guard(func() error {
+				return s.h.db.Update(func(tx *bolt.Tx) error { return j.takeOut(tx, e, &heads, &st) })
+			})
 		}
-		done = done && found
+		if cause != nil {
+			j.mu.Lock()
+			s.poisoned = isPanic(cause)
+			j.mu.Unlock()
+			j.seal(s)
+		}
 	}
-	if !done {
-		err = j.reopen(s)
+	if damage(cause) {
+		return j.setAside(s, cause)
 	}
-	return done, err
+	if cause != nil {
+		return fmt.Errorf("take a failed commit out of %s: %w", filepath.Base(s.path), cause)
+	}
+	j.mu.Lock()
+	s.doubt = false
+	j.mu.Unlock()
+	return nil
+}
+
+// retire keeps a segment for reading that cannot be written to: what bbolt
+// needs for that (its list of free pages) is damaged, the records are not.
+func (j *Journal) retire(s *segment, cause error) {
+	name := filepath.Base(s.path)
+	j.o.Log.Error("journal segment damaged, not written to any more", "segment", name, "error", cause)
+	j.pending = append(j.pending, wire.Event{Kind: uint32(ring.JournalDamaged), Note: name + ": " + strings.ToValidUTF8(cause.Error(), "?")})
+	j.mu.Lock()
+	s.active, s.doubt = false, false
+	j.mu.Unlock()
+	j.reopened[s.family] = true
+}
+
+// takeOut removes what is after the known end of the current epoch.
+func (j *Journal) takeOut(tx *bolt.Tx, e *epoch, heads *[streams]head, st *state) error {
+	blocks, gaps, states := blocksOf(tx), tx.Bucket(bucketGaps), tx.Bucket(bucketState)
+	if blocks == nil || gaps == nil || states == nil {
+		return fmt.Errorf("buckets: %w", ErrDamaged)
+	}
+	var more [][]byte
+	for k := range streams {
+		c := blocks.Cursor()
+		for at, _ := c.Seek(blockKey(e.ordinal, k, heads[k].number+1)); at != nil; at, _ = c.Next() {
+			if ordinal, stream, _, ok := parseBlockKey(at); !ok || ordinal != e.ordinal || stream != k {
+				break
+			}
+			more = append(more, slices.Clone(at))
+		}
+	}
+	for _, key := range more {
+		if err := blocks.remove(key); err != nil {
+			return err
+		}
+	}
+	more = nil
+	err := gaps.ForEach(func(key, v []byte) error {
+		if len(key) != 25 || len(v) != 44 || key[16] >= streams {
+			return fmt.Errorf("gaps: %w", ErrDamaged)
+		}
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		of := j.epoch(wire.Epoch(key[:16]))
+		if of == nil || !slices.ContainsFunc(of.gaps[key[16]], func(g gap) bool { return g.from == binary.BigEndian.Uint64(key[17:]) }) {
+			more = append(more, slices.Clone(key))
+		}
+		return nil
+	})
+	for _, key := range more {
+		err = errors.Join(err, gaps.Delete(key))
+	}
+	return errors.Join(err, states.Put(keyState, st.encode()))
 }

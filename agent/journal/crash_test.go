@@ -18,16 +18,8 @@ import (
 
 	"davy/agent/wire"
 	"davy/drivers/tag"
+	"davy/test/scale"
 )
-
-// scale multiplies counts by DAVY_TEST_SCALE, to at least one.
-func scale(n int) int {
-	f, err := strconv.ParseFloat(os.Getenv("DAVY_TEST_SCALE"), 64)
-	if err != nil {
-		f = 1
-	}
-	return max(1, int(math.Round(float64(n)*f)))
-}
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("DAVY_JOURNAL_CHILD"); dir != "" {
@@ -108,7 +100,7 @@ func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	rnd := rand.New(rand.NewPCG(11, 12))
 	said := uint64(0)
-	for round := range scale(60) {
+	for round := range scale.Of(60) {
 		die := 0
 		lines := 1 + rnd.IntN(12)
 		if round%2 == 1 {

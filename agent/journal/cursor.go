@@ -15,6 +15,7 @@ type Cursor struct {
 	j    *Journal
 	name string
 	at   map[*epoch]*[streams]place // under the journal's mutex
+	from int64                      // of a new one: the blocks before are yet to be passed over; 0: none are
 }
 
 // place is how far a stream of an epoch is confirmed.
@@ -23,29 +24,46 @@ type place struct {
 	oldest    int64 // wall time of the first record after it; 0: as the segment says
 }
 
-// Cursor returns the cursor of a destination. A new one begins with the oldest
-// record that is here.
+// Cursor returns the cursor of a destination. A new one begins as Options.From
+// says, or else with the oldest record that is here.
 func (j *Journal) Cursor(name string) (*Cursor, error) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.closed {
+		j.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if j.cursors[name] == nil {
-		j.cursors[name] = j.newCursor(name)
+	c := j.cursors[name]
+	if c == nil {
+		c = j.newCursor(name)
+		j.cursors[name] = c
 		j.moves++
 	}
-	return j.cursors[name], nil
+	from := c.from
+	c.from = 0
+	j.mu.Unlock()
+	if from != 0 {
+		if err := c.pass(from); err != nil {
+			return nil, fmt.Errorf("cursor %s: %w", name, err)
+		}
+	}
+	return c, nil
 }
 
 func (j *Journal) newCursor(name string) *Cursor {
+	from := j.o.From[name]
 	c := &Cursor{j: j, name: name, at: map[*epoch]*[streams]place{}}
+	if !from.Whole {
+		c.from = from.Wall
+	}
 	for _, e := range j.epochs {
+		pass := from.Wall != 0 && (!from.Whole || e.id != j.state.epoch && j.endsBefore(e, from.Wall))
 		for k := range streams {
-			if runs := j.runs(e, k); len(runs) > 0 {
-				c.place(e, k).confirmed = runs[0].first - 1
-			} else {
-				c.place(e, k).confirmed = e.heads[k].number
+			c.place(e, k).confirmed = e.heads[k].number
+			for _, r := range j.runs(e, k) {
+				if !pass || !from.Whole && r.wallTo >= from.Wall {
+					c.place(e, k).confirmed = r.first - 1
+					break
+				}
 			}
 		}
 	}
@@ -77,11 +95,10 @@ func (j *Journal) cursorStates() []cursorState {
 			a := &st.at[k]
 			whole := true
 			for i, e := range j.epochs {
-				n := c.effective(e, k)
-				if whole = whole && i < len(j.epochs)-1 && n >= e.heads[k].number; whole {
+				if whole = whole && i < len(j.epochs)-1 && c.effective(e, k) >= e.heads[k].number; whole {
 					a.low = e.ordinal + 1
-				} else if n > 0 {
-					a.upto = append(a.upto, upto{e.id, n})
+				} else if p := c.at[e]; p != nil && p[k].confirmed > 0 {
+					a.upto = append(a.upto, upto{e.id, p[k].confirmed}) // without the gaps: their records may be lost before anybody has them
 				}
 			}
 		}
@@ -275,7 +292,7 @@ func (c *Cursor) sources(k int, after Pos) []source {
 // read returns the blocks of a source up to max bytes, at least one unless some.
 func (j *Journal) read(src source, k int, max int, some bool) (items []Item, err error) {
 	err = j.view(src.s, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketBlocks)
+		b := blocksOf(tx)
 		if b == nil {
 			return fmt.Errorf("buckets: %w", ErrDamaged)
 		}
@@ -302,6 +319,13 @@ func (j *Journal) read(src source, k int, max int, some bool) (items []Item, err
 			}
 			if it.Block.Last() < src.from {
 				continue
+			}
+			want := src.from
+			if n := len(items); n > 0 {
+				want = items[n-1].Block.Last() + 1
+			}
+			if it.Block.First > want || len(items) > 0 && it.Block.First < want {
+				return fmt.Errorf("%s %d follows %d: %w", streamNames[k], it.Block.First, want-1, ErrDamaged)
 			}
 			if size += len(it.Block.Body); size > max && (some || len(items) > 0) {
 				return nil
@@ -422,6 +446,9 @@ func (j *Journal) rootAt(e *epoch, k int, number uint64, c *Cursor) (root wire.R
 			root, code = g.root, ""
 		}
 	}
+	if code == "" && root == (wire.Root{}) {
+		code = "known" // of what was lost with its file the chain is not known, and nothing waits for it
+	}
 	var in *segment
 	first := uint64(math.MaxUint64)
 	for _, s := range j.segments {
@@ -448,9 +475,9 @@ func (j *Journal) rootAt(e *epoch, k int, number uint64, c *Cursor) (root wire.R
 		return root, oldest, code, nil
 	}
 	err = j.view(in, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketBlocks)
+		b := blocksOf(tx)
 		key := blockKey(e.ordinal, k, number+1)
-		if b == nil || b.Bucket(key) == nil {
+		if b == nil || b.get(key) == nil {
 			return nil
 		}
 		it, err := readBlock(b, e.id, key)

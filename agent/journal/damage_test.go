@@ -21,6 +21,7 @@ import (
 
 	"davy/agent/ring"
 	"davy/agent/wire"
+	"davy/test/scale"
 )
 
 func TestDamage(t *testing.T) {
@@ -106,74 +107,15 @@ func TestDamage(t *testing.T) {
 // TestFlips flips single bits all over a segment. Whatever is hit: no panic,
 // nothing false is delivered, and what is missing is named.
 func TestFlips(t *testing.T) {
-	b := newBench(t)
-	b.o.SegmentBytes = 256 << 10
-	j := b.open()
-	want := map[string]Record{}
-	for i := range 12 {
-		must(t, j.Append(Batch{Events: b.events(uint64(i+1), 2), Serial: uint64(i + 2)}))
-		must(t, j.Append(Batch{Readings: b.readings(400)}))
-	}
-	must(t, j.Close())
-	r, err := OpenReadOnly(b.o.Dir)
-	must(t, err)
-	must(t, r.Walk(func(rec Record) error { want[recordKey(rec)] = rec; return nil }))
-	files := map[string][]byte{}
-	names, err := os.ReadDir(b.o.Dir)
-	must(t, err)
-	for _, n := range names {
-		if !n.IsDir() {
-			files[n.Name()], err = os.ReadFile(filepath.Join(b.o.Dir, n.Name()))
-			must(t, err)
-		}
-	}
+	w := write(t, 12, 400)
 	rnd := rand.New(rand.NewPCG(5, 6))
 	hit := 0
-	for range scale(60) {
-		dir := filepath.Join(t.TempDir(), "journal")
-		must(t, os.MkdirAll(dir, 0o700))
+	for range scale.Of(60) {
 		name := []string{"reading-00000000.seg", "event-00000000.seg"}[rnd.IntN(2)]
-		for n, raw := range files {
-			raw := append([]byte(nil), raw...)
-			if n == name {
-				raw[rnd.IntN(min(len(raw), 120<<10))] ^= 1 << rnd.IntN(8)
-			}
-			must(t, os.WriteFile(filepath.Join(dir, n), raw, 0o600))
-		}
-		o := b.o
-		o.Dir = dir
-		j, err := Open(o)
-		must(t, err)
-		c, err := j.Cursor("regulator")
-		must(t, err)
-		there := map[string]bool{}
-		for _, stream := range streamNames {
-			for _, it := range drain(t, c, stream) {
-				must(t, each(&it, func(rec Record) error {
-					if rec.Epoch != j.Epoch() {
-						there[recordKey(rec)] = true
-						if _, ok := want[recordKey(rec)]; !ok {
-							t.Fatalf("%s: a record that nobody wrote: %+v", name, rec)
-						}
-					}
-					return nil
-				}))
-			}
-		}
-		must(t, j.Append(Batch{Events: b.events(1000, 1)}))
-		if j.Stat().Quarantined > 0 {
-			hit++
-		}
-		must(t, j.Close())
-		_, gaps := verify(t, dir)
-		for key, rec := range want {
-			named := slices.ContainsFunc(gaps, func(g wire.Gap) bool {
-				return g.Stream == rec.Stream && string(g.Epoch) == string(rec.Epoch[:]) && g.From <= rec.Number && rec.Number <= g.To
-			})
-			if !there[key] && !named {
-				t.Fatalf("%s: %s %d is neither there nor named", name, rec.Stream, rec.Number)
-			}
-		}
+		raw := bytes.Clone(w.files[name])
+		at := rnd.IntN(min(len(raw), 120<<10))
+		raw[at] ^= 1 << rnd.IntN(8)
+		hit += w.survives(t, fmt.Sprintf("%s: a bit at %d", name, at), map[string][]byte{name: raw})
 	}
 	if hit == 0 {
 		t.Error("no flip was ever found: the test does not hit anything")

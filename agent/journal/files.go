@@ -143,6 +143,7 @@ func (j *Journal) setAside(s *segment, cause error) error {
 	j.leaveOut(s)
 	j.pending = append(j.pending, wire.Event{Kind: uint32(ring.JournalDamaged), Note: name + ": " + strings.ToValidUTF8(cause.Error(), "?")})
 	j.holes = true // also where the file cannot be moved: its records are not read any more
+	j.gapsAgain()
 	if err := j.o.Disk("rename"); err != nil {
 		return err
 	}
@@ -169,8 +170,43 @@ func (j *Journal) setAside(s *segment, cause error) error {
 	return nil
 }
 
+// gapsAgain reads the gaps of the segments that are left, after one was set
+// aside: what only that one named is to be named again.
+func (j *Journal) gapsAgain() {
+	j.mu.Lock()
+	all := append([]*segment(nil), j.segments...)
+	j.mu.Unlock()
+	left := map[wire.Epoch]*epoch{}
+	for _, s := range all {
+		err := j.view(s, func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketGaps)
+			if b == nil {
+				return fmt.Errorf("buckets: %w", ErrDamaged)
+			}
+			_, err := scanGaps(b, left)
+			return err
+		})
+		if err != nil {
+			// It will be found damaged by whoever needs it; until then what is known counts.
+			j.o.Log.Warn("journal segment not read for its gaps", "segment", filepath.Base(s.path), "error", err)
+			return
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range j.epochs {
+		e.gaps = [streams][]gap{}
+		if l := left[e.id]; l != nil {
+			e.gaps = l.gaps
+		}
+	}
+}
+
 // remove deletes a segment that is due.
 func (j *Journal) remove(s *segment) error {
+	if err := j.carryGaps(s); err != nil {
+		return err
+	}
 	if err := j.o.Disk("remove"); err != nil {
 		return err
 	}
@@ -179,6 +215,7 @@ func (j *Journal) remove(s *segment) error {
 		return fmt.Errorf("remove segment %s: %w", filepath.Base(s.path), err)
 	}
 	j.forgetEpochs()
+	j.forgetTrees()
 	return syncDir(j.o.Dir)
 }
 

@@ -34,6 +34,7 @@ import (
 	"log/slog"
 	"time"
 
+	"davy/agent/merkle"
 	"davy/agent/wire"
 	"davy/drivers/tag"
 )
@@ -69,22 +70,36 @@ var (
 type Options struct {
 	Dir          string
 	Gateway      string
-	MaxBytes     int64         // all files together; 0: 1 GiB
-	SegmentBytes int64         // one file, a power of two; 0: 32 MiB, at most an eighth of MaxBytes
-	Keep         time.Duration // receipted records stay this long all the same
-	Sync         time.Duration // readings may wait this long: what an unclean end may cost
-	MustConfirm  []string      // destinations without whose receipt a record is not given up silently
+	MaxBytes     int64            // all files together; 0: 1 GiB
+	SegmentBytes int64            // one file, a power of two; 0: 32 MiB, at most an eighth of MaxBytes
+	Keep         time.Duration    // receipted records stay this long all the same
+	Sync         time.Duration    // readings may wait this long: what an unclean end may cost
+	MustConfirm  []string         // destinations without whose receipt a record is not given up silently
+	From         map[string]Begin // of destinations that are new; absent: with the oldest record that is here
 	Now          func() tag.Stamp
 	Trusted      bool      // the wall clock can be believed at the time of opening
 	Boot         string    // id of this boot
 	Started      tag.Stamp // when the decider began; zero: now
 	Version      string    // of the agent
 	Plan         []byte    // hash of the plan in force
-	Log          *slog.Logger
+	// Sign returns the signed checkpoint of an epoch's log, for the Start record
+	// of the epoch after it; nil: only what was witnessed stands there.
+	Sign func(id wire.Epoch, size uint64, root merkle.Hash) ([]byte, error)
+	Log  *slog.Logger
 	// Disk, if not nil, is called before every operation of the disk with its
 	// name ("open", "create", "read", "commit", "rename", "remove", "reserve");
 	// it may wait or return an error, which is then the operation's. For tests.
 	Disk func(op string) error
+}
+
+// Begin is where the cursor of a new destination begins.
+type Begin struct {
+	// Wall: with the first block that has a record of this wall time (ns) or
+	// later; math.MaxInt64: with what comes from now on. 0: with the oldest.
+	Wall int64
+	// Whole: only whole epochs are passed over, and never the newest, for
+	// a destination that must see an epoch's numbers from 1.
+	Whole bool
 }
 
 // Batch is what one Append makes durable.
@@ -108,7 +123,8 @@ type Pos struct {
 type Item struct {
 	Epoch    wire.Epoch
 	Block    wire.Block
-	WallFrom int64 // of its first and last record
+	Sum      [32]byte // SHA-256 of the block's body
+	WallFrom int64    // of its first and last record
 	WallTo   int64
 }
 
@@ -134,6 +150,7 @@ type Stat struct {
 	Commits     uint64 // transactions since Open
 	Records     uint64 // since Open
 	Gaps        uint64 // gap records written since Open
+	Broken      int    // epochs whose log can prove nothing
 	LastCommit  time.Duration
 }
 

@@ -66,6 +66,11 @@ func (j *Journal) Stat() Stat {
 	s.Epoch, s.MaxBytes, s.Segments, s.Epochs = j.state.epoch, j.o.MaxBytes, len(j.segments), len(j.epochs)
 	s.Heads = wireHeads(&j.epochs[len(j.epochs)-1].heads)
 	s.Bytes = j.bytes()
+	for _, e := range j.epochs {
+		if e.tree.lost != "" {
+			s.Broken++
+		}
+	}
 	return s
 }
 
@@ -73,8 +78,11 @@ func (j *Journal) bytes() (n int64) {
 	for _, s := range j.segments {
 		n += s.bytes
 	}
+	for _, e := range j.epochs {
+		n += e.tree.bytes
+	}
 	if j.reserve {
-		n += reserveBytes
+		n += j.reserveSize()
 	}
 	return n
 }

@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +21,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"davy/agent/merkle"
 	"davy/agent/ring"
 	"davy/agent/wire"
 	"davy/drivers/tag"
@@ -43,18 +46,27 @@ type Journal struct {
 	cursors   map[string]*Cursor
 	reserve   bool         // the reserve file is there
 	lacking   bool         // it could not be made; only for the log
+	trusted   bool         // the clock was, when Retain was called last
+	looked    int64        // mono time of that
+	newest    *segment     // with the newest state, which the journal must not be without
 	pending   []wire.Event // to be recorded as soon as it can be
 	holes     bool         // numbers may be missing without a name
 	reopened  [families]bool
 	stat      Stat
 	abandoned int
+	unsure    bool // the newest segment of events was set aside: nobody knows what the last state was
+
+	tree       merkle.Tree
+	sum        func([]byte) [32]byte // SHA-256
+	treeOpen   *TreeFile             // of the holder of the turn
+	treeSynced int64                 // mono
 }
 
 // Open opens or makes the journal in o.Dir and begins an epoch, whose first
 // event is its Start record. It waits lockWait for another holder to go.
 func Open(o Options) (*Journal, error) {
 	o = o.withDefaults()
-	j := &Journal{o: o, turn: make(chan struct{}, 1), changed: make(chan struct{}), cursors: map[string]*Cursor{}}
+	j := &Journal{o: o, turn: make(chan struct{}, 1), changed: make(chan struct{}), cursors: map[string]*Cursor{}, trusted: o.Trusted, looked: o.Now().Mono, sum: func(b []byte) [32]byte { return sha256.Sum256(b) }}
 	if err := j.open(); err != nil {
 		j.release()
 		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
@@ -98,9 +110,13 @@ func (j *Journal) open() error {
 		return err
 	}
 	j.reserve = allocated(j.reservePath()) > 0
+	j.loadTrees()
+	j.loadWitnesses()
 	if err := j.begin(); err != nil {
 		return err
 	}
+	j.forgetTrees()
+	j.treeSynced = j.o.Now().Mono
 	j.fillReserve()
 	j.holes = true
 	return j.flush()
@@ -138,6 +154,7 @@ func (j *Journal) release() {
 	for _, s := range all {
 		j.shut(s, true)
 	}
+	j.shutTree()
 	if j.lock != nil {
 		j.lock.Close()
 	}
@@ -169,28 +186,47 @@ func (j *Journal) load() error {
 			if err := j.setAside(s, err); err != nil {
 				return err
 			}
+			if f == eventFamily {
+				j.unsure = true
+			}
 			continue
 		}
 		if err != nil {
+			j.shut(s, true) // or the next opening would wait for this one's lock
 			return fmt.Errorf("segment %s: %w", n.Name(), err)
 		}
+		if f == eventFamily { // names come in order: this one is newer than those before
+			j.unsure = false
+		}
 		if st.version > j.state.version {
-			j.state = st
+			j.state, j.newest = st, s
 		}
 		j.segments = append(j.segments, s)
 	}
 	slices.SortFunc(j.segments, func(a, b *segment) int {
 		return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.seq, b.seq))
 	})
+	for _, p := range j.state.past {
+		if byID[p.id] == nil {
+			byID[p.id] = &epoch{id: p.id, ordinal: p.ordinal}
+		}
+		for k, n := range p.heads {
+			byID[p.id].raise(k, head{number: n})
+		}
+	}
 	for _, e := range byID {
 		j.epochs = append(j.epochs, e)
 	}
 	sortEpochs(j.epochs)
+	if len(j.pending) > 0 {
+		j.gapsAgain() // what is set aside has been read so far
+	}
 	for _, e := range j.epochs {
 		if e.id == j.state.epoch {
 			for k, h := range j.state.heads {
 				e.raise(k, h)
 			}
+			e.leaves = max(e.leaves, j.state.leaves)
 		}
 	}
 	for _, c := range j.state.cursors {
@@ -221,7 +257,7 @@ func (e *epoch) raise(stream int, h head) {
 func (j *Journal) scan(s *segment, byID map[wire.Epoch]*epoch) (st state, err error) {
 	s.bytes = allocated(s.path)
 	err = j.view(s, func(tx *bolt.Tx) error {
-		blocks, epochs, gaps, states := tx.Bucket(bucketBlocks), tx.Bucket(bucketEpochs), tx.Bucket(bucketGaps), tx.Bucket(bucketState)
+		blocks, epochs, gaps, states := blocksOf(tx), tx.Bucket(bucketEpochs), tx.Bucket(bucketGaps), tx.Bucket(bucketState)
 		if blocks == nil || epochs == nil || gaps == nil || states == nil {
 			return fmt.Errorf("buckets: %w", ErrDamaged)
 		}
@@ -244,7 +280,7 @@ func (j *Journal) scan(s *segment, byID map[wire.Epoch]*epoch) (st state, err er
 		if err != nil {
 			return err
 		}
-		if err := scanGaps(gaps, byID); err != nil {
+		if s.gaps, err = scanGaps(gaps, byID); err != nil {
 			return err
 		}
 		s.runs, err = scanRuns(blocks, here)
@@ -253,21 +289,28 @@ func (j *Journal) scan(s *segment, byID map[wire.Epoch]*epoch) (st state, err er
 	if err != nil {
 		return st, err
 	}
+	s.lived = st.lived
 	for _, r := range s.runs {
 		r.epoch.raise(r.stream, head{r.last, r.after})
+		r.epoch.leaves = max(r.epoch.leaves, r.leafTo+1)
 	}
 	return st, nil
 }
 
-func scanRuns(blocks *bolt.Bucket, here map[uint32]*epoch) (runs []run, err error) {
+func scanRuns(blocks *blockBucket, here map[uint32]*epoch) (runs []run, err error) {
 	c := blocks.Cursor()
+	var before []byte
 	for k, _ := c.First(); k != nil; {
+		if bytes.Compare(k, before) <= 0 { // or a damaged page leads round and round
+			return nil, fmt.Errorf("keys out of order: %w", ErrDamaged)
+		}
+		before = slices.Clone(k)
 		ordinal, stream, first, ok := parseBlockKey(k)
 		e := here[ordinal]
 		if !ok || e == nil {
 			return nil, fmt.Errorf("block %x: %w", k, ErrDamaged)
 		}
-		start, err := readBlock(blocks, e.id, k)
+		start, _, err := readHeader(blocks, e.id, k)
 		if err != nil {
 			return nil, err
 		}
@@ -279,13 +322,13 @@ func scanRuns(blocks *bolt.Bucket, here map[uint32]*epoch) (runs []run, err erro
 		} else {
 			lastKey, _ = c.Prev()
 		}
-		end, err := readBlock(blocks, e.id, lastKey)
+		end, _, err := readHeader(blocks, e.id, lastKey)
 		if err != nil {
 			return nil, err
 		}
 		runs = append(runs, run{
-			epoch: e, stream: stream, first: first, last: end.Block.Last(), before: start.Block.RootBefore, after: end.Block.RootAfter(),
-			wallFrom: start.WallFrom, wallTo: end.WallTo,
+			epoch: e, stream: stream, first: first, last: end.Block.Last(), before: start.Block.RootBefore, after: end.rootAfter(),
+			wallFrom: start.WallFrom, wallTo: end.WallTo, leafFrom: start.Block.Leaf, leafTo: end.Block.Leaf,
 		})
 		if next == nil {
 			break
@@ -303,8 +346,8 @@ func gapKey(id wire.Epoch, stream int, from uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, from)
 }
 
-func scanGaps(b *bolt.Bucket, byID map[wire.Epoch]*epoch) error {
-	return b.ForEach(func(k, v []byte) error {
+func scanGaps(b *bolt.Bucket, byID map[wire.Epoch]*epoch) (n int, err error) {
+	err = b.ForEach(func(k, v []byte) error {
 		if len(k) != 25 || len(v) != 44 || k[16] >= streams {
 			return fmt.Errorf("gaps: %w", ErrDamaged)
 		}
@@ -315,14 +358,21 @@ func scanGaps(b *bolt.Bucket, byID map[wire.Epoch]*epoch) error {
 		g := gap{from: binary.BigEndian.Uint64(k[17:]), to: binary.BigEndian.Uint64(v)}
 		copy(g.root[:], v[8:])
 		byID[id].addGap(stream, g)
+		n++
 		return nil
 	})
+	return n, err
 }
 
-func (e *epoch) addGap(stream int, g gap) {
+// addGap reports whether the gap was new; else it was carried over to another file.
+func (e *epoch) addGap(stream int, g gap) bool {
+	if slices.Contains(e.gaps[stream], g) {
+		return false
+	}
 	e.gaps[stream] = append(e.gaps[stream], g)
 	slices.SortFunc(e.gaps[stream], func(a, b gap) int { return cmp.Compare(a.from, b.from) })
 	e.raise(stream, head{g.to, g.root})
+	return true
 }
 
 // begin begins the epoch of this opening.
@@ -348,6 +398,10 @@ func (j *Journal) begin() error {
 			}
 		}
 		start.Unwatched = j.unwatched(now)
+		start.ParentCheckpoint = j.lastCheckpoint(j.state.epoch)
+	}
+	if j.unsure { // every epoch begins in that segment or a later one: there may have been one
+		start.Clean, start.Unwatched = false, -1
 	}
 	if !start.Clean {
 		start.MayHaveLost = uint64(max(0, j.o.Sync))
@@ -360,7 +414,7 @@ func (j *Journal) begin() error {
 	e := &epoch{ordinal: ordinal}
 	rand.Read(e.id[:])
 	j.epochs = append(j.epochs, e)
-	j.state.epoch, j.state.heads, j.state.clean = e.id, [streams]head{}, false
+	j.state.epoch, j.state.heads, j.state.leaves, j.state.clean = e.id, [streams]head{}, 0, false
 	event := wire.Event{Kind: uint32(ring.EpochStarted), At: now, Start: start}
 	for {
 		err := j.commit(eventFamily, eventBlocks(eventStream, []wire.Event{event}), nil, func(st *state) { st.boot, st.beat = j.o.Boot, now })
@@ -418,6 +472,7 @@ func (j *Journal) Close() error {
 	if err == nil {
 		err = j.commit(eventFamily, nil, nil, func(st *state) { st.clean = true })
 	}
+	j.tendTrees(true)
 	j.release()
 	if err != nil {
 		return fmt.Errorf("close journal: %w", err)

@@ -2,11 +2,14 @@ package journal
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
 	"davy/agent/ring"
 	"davy/agent/wire"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // The causes of gaps that the journal itself makes.
@@ -17,14 +20,22 @@ const (
 )
 
 // Retain deletes whole segments, the oldest first, whose records all are
-// confirmed by every destination that must confirm and older than Keep. A wall
-// clock that is not trusted deletes nothing. It also writes cursors that wait
-// for a transaction to ride with. It is meant to be called every few seconds.
+// confirmed by every destination that must confirm and older than Keep. It also
+// writes cursors that wait for a transaction to ride with. It is meant to be
+// called every few seconds.
+//
+// Age is the time that this journal lived through, open and under a trusted
+// clock, since the segment was last written to. It is counted by the monotonic
+// clock: what the wall clock said when a record was made, and any step it makes
+// since, count nothing. Time while the agent was off or the clock not trusted
+// does not count either, so a record may stay longer than Keep, never shorter.
 func (j *Journal) Retain(trusted bool) error {
 	if err := j.enter(); err != nil {
 		return err
 	}
 	defer j.leave()
+	j.live(trusted)
+	j.tendTrees(false)
 	if err := j.flush(); err != nil {
 		return err
 	}
@@ -39,12 +50,14 @@ func (j *Journal) Retain(trusted bool) error {
 	if !trusted {
 		return nil
 	}
-	before := j.o.Now().Wall - int64(j.o.Keep)
 	for f := range families {
 		for {
 			s := j.oldest(f)
-			if s == nil || !j.confirmed(s) || s.wallTo() >= before {
+			if s == nil || !j.confirmed(s) || j.lived()-s.lived <= int64(j.o.Keep) {
 				break
+			}
+			if err := j.keepLeaves(s); err != nil {
+				return err
 			}
 			if err := j.remove(s); err != nil {
 				return err
@@ -55,13 +68,30 @@ func (j *Journal) Retain(trusted bool) error {
 	return nil
 }
 
+// live counts the time since the last call if the clock was trusted then and is now.
+func (j *Journal) live(trusted bool) {
+	now := j.o.Now().Mono
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if trusted && j.trusted {
+		j.state.lived += max(0, now-j.looked)
+	}
+	j.trusted, j.looked = trusted, now
+}
+
+func (j *Journal) lived() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state.lived
+}
+
 // oldest returns the oldest segment of a family that is not written to.
 func (j *Journal) oldest(f family) *segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, s := range j.segments {
 		if s.family == f {
-			if s.active {
+			if s.active || s.doubt || s == j.newest {
 				return nil
 			}
 			return s
@@ -103,6 +133,22 @@ func (j *Journal) floor(e *epoch, stream int, none uint64) uint64 {
 		return none
 	}
 	return n
+}
+
+// unconfirmedEpochs returns what a state says of older epochs.
+func (j *Journal) unconfirmedEpochs() (out []past) {
+	for i := len(j.epochs) - 2; i >= 0 && len(out) < maxPast; i-- {
+		e := j.epochs[i]
+		p, waits := past{id: e.id, ordinal: e.ordinal}, false
+		for k := range streams {
+			p.heads[k] = e.heads[k].number
+			waits = waits || j.floor(e, k, 0) < e.heads[k].number
+		}
+		if waits {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // keepSize drops whole segments until the journal fits into MaxBytes again:
@@ -151,6 +197,14 @@ func (j *Journal) victim(events bool) *segment {
 	return j.oldest(eventFamily)
 }
 
+// released returns the oldest segment that nobody waits for; nil if there is none.
+func (j *Journal) released() *segment {
+	if s := j.victim(true); s != nil && len(j.o.MustConfirm) > 0 && j.confirmed(s) {
+		return s
+	}
+	return nil
+}
+
 // makeRoom gives something up on a full disk; false: nothing more may go.
 func (j *Journal) makeRoom(f family) bool {
 	if s := j.victim(false); s != nil && (f == eventFamily || len(j.o.MustConfirm) > 0 && j.confirmed(s)) {
@@ -174,14 +228,129 @@ func (j *Journal) drop(s *segment, cause string) error {
 		events = append(events, g.event(cause, r.wallFrom, r.wallTo))
 	}
 	j.mu.Unlock()
-	if err := j.name(gaps, events); err != nil {
+	again, err := j.gapRecords(s)
+	if damage(err) {
+		return j.setAside(s, err)
+	}
+	if err != nil {
 		return err
+	}
+	if err := j.name(gaps, append(events, again...)); err != nil {
+		return err
+	}
+	if err := j.keepLeaves(s); err != nil { // room is needed more
+		j.o.Log.Warn("journal segment dropped before its leaves are durable", "segment", s.seq, "error", err)
 	}
 	if err := j.remove(s); err != nil {
 		return err
 	}
 	j.o.Log.Warn("journal segment dropped", "cause", cause, "family", familyNames[s.family], "segment", s.seq, "gaps", len(gaps))
 	return nil
+}
+
+// gapRecords returns the gap records of a segment that not all who must have:
+// what they name must not become nameless with them. Neighbours become one.
+func (j *Journal) gapRecords(s *segment) (out []wire.Event, err error) {
+	if s.gaps == 0 {
+		return nil, nil
+	}
+	for _, r := range s.runs {
+		j.mu.Lock()
+		from := max(r.first, j.floor(r.epoch, r.stream, 0)+1)
+		j.mu.Unlock()
+		if r.stream != eventStream || from > r.last {
+			continue
+		}
+		err = j.view(s, func(tx *bolt.Tx) error {
+			blocks := blocksOf(tx)
+			if blocks == nil {
+				return fmt.Errorf("buckets: %w", ErrDamaged)
+			}
+			c := blocks.Cursor()
+			for at, _ := c.Seek(blockKey(r.epoch.ordinal, r.stream, r.first)); at != nil; at, _ = c.Next() {
+				if ordinal, stream, _, ok := parseBlockKey(at); !ok || ordinal != r.epoch.ordinal || stream != r.stream {
+					break
+				}
+				it, err := readBlock(blocks, r.epoch.id, at)
+				if err != nil {
+					return err
+				}
+				if it.Block.Last() < from {
+					continue
+				}
+				events, err := wire.DecodeEvents(it.Block.Body)
+				if err != nil {
+					return fmt.Errorf("%w: %w", ErrDamaged, err)
+				}
+				for i := range events {
+					if events[i].Gap != nil && it.Block.First+uint64(i) >= from {
+						out = append(out, wire.Event{Kind: events[i].Kind, Gap: events[i].Gap})
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return joinGaps(out), nil
+}
+
+// joinGaps makes one record of those that follow each other.
+func joinGaps(in []wire.Event) (out []wire.Event) {
+	slices.SortStableFunc(in, func(a, b wire.Event) int {
+		return cmp.Or(slices.Compare(a.Gap.Epoch, b.Gap.Epoch), cmp.Compare(a.Gap.Stream, b.Gap.Stream), cmp.Compare(a.Gap.From, b.Gap.From))
+	})
+	for _, e := range in {
+		if n := len(out); n > 0 {
+			last := out[n-1].Gap
+			if slices.Equal(last.Epoch, e.Gap.Epoch) && last.Stream == e.Gap.Stream && last.Cause == e.Gap.Cause && last.To+1 == e.Gap.From && last.From > 0 {
+				last.To, last.Count, last.RootAfter = e.Gap.To, last.Count+e.Gap.Count, e.Gap.RootAfter
+				last.WallFrom, last.WallTo = min(last.WallFrom, e.Gap.WallFrom), max(last.WallTo, e.Gap.WallTo)
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// carryGaps writes the gaps that a segment names, and that are not behind all
+// who must, to the active one: else the next opening would not know them.
+func (j *Journal) carryGaps(s *segment) error {
+	if s.gaps == 0 {
+		return nil
+	}
+	var live []namedGap
+	j.mu.Lock()
+	for _, e := range j.epochs {
+		for k := range streams {
+			behind := uint64(math.MaxUint64)
+			for _, name := range j.o.MustConfirm {
+				if c := j.cursors[name]; c != nil {
+					behind = min(behind, c.place(e, k).confirmed)
+				}
+			}
+			if runs := j.runs(e, k); len(j.o.MustConfirm) == 0 && len(runs) > 0 {
+				behind = runs[0].first
+			}
+			for _, g := range e.gaps[k] {
+				if g.to > behind {
+					live = append(live, namedGap{e, k, g})
+				}
+			}
+		}
+	}
+	j.mu.Unlock()
+	if len(live) == 0 {
+		return nil
+	}
+	err := j.commit(eventFamily, nil, live, func(*state) {})
+	if full(err) {
+		return nil // then they are named once more
+	}
+	return err
 }
 
 func (g *namedGap) event(cause string, from, to int64) wire.Event {
@@ -204,11 +373,19 @@ func (j *Journal) name(gaps []namedGap, events []wire.Event) error {
 	for i := range events {
 		events[i].At = now
 	}
-	err := j.commit(eventFamily, eventBlocks(eventStream, events), gaps, func(*state) {})
-	if full(err) && j.giveReserve() {
-		err = j.commit(eventFamily, eventBlocks(eventStream, events), gaps, func(*state) {})
+	for {
+		err := j.commit(eventFamily, eventBlocks(eventStream, events), gaps, func(*state) {})
+		if !full(err) {
+			return err
+		}
+		if s := j.released(); s != nil {
+			if err := j.remove(s); err != nil {
+				return err
+			}
+		} else if !j.giveReserve() {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
 	}
-	return err
 }
 
 // flush records what waits: segments set aside, and the numbers lost by it.
@@ -242,20 +419,21 @@ func (j *Journal) missing() (gaps []namedGap, events []wire.Event) {
 				next = runs[0].first // nobody says what was given up in order
 			}
 			hole := func(to uint64, root wire.Root, until int64) {
-				from := max(next, j.floor(e, k, 0)+1)
-				for _, g := range e.gaps[k] {
-					if g.from <= from && g.to >= from {
-						from = g.to + 1
-					} else if g.from > from && g.from <= to {
-						to, root = g.from-1, wire.Root{} // the gap that follows says how the chain goes on
+				add := func(from, to uint64, root wire.Root) {
+					if from <= to {
+						g := namedGap{e, k, gap{from, to, root}}
+						gaps = append(gaps, g)
+						events = append(events, g.event(CauseDamaged, wall, until))
 					}
 				}
-				if from > to {
-					return
+				from := max(next, j.floor(e, k, 0)+1)
+				for _, g := range e.gaps[k] { // sorted
+					if g.to >= from && g.from <= to {
+						add(from, g.from-1, wire.Root{}) // the gap that follows says how the chain goes on
+						from = g.to + 1
+					}
 				}
-				g := namedGap{e, k, gap{from, to, root}}
-				gaps = append(gaps, g)
-				events = append(events, g.event(CauseDamaged, wall, until))
+				add(from, to, root)
 			}
 			for _, r := range runs {
 				if r.first > next {

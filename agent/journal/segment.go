@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,17 +49,13 @@ func streamIndex(name string) (int, bool) {
 	return 0, false
 }
 
-// The buckets of a segment. blocks holds one nested bucket per block: a small
-// one lies inline in the page of its parent, which costs nothing; a large one
-// has pages of its own, which are written once and never again. (Measured: as
-// plain values, large blocks are rewritten with each neighbour; single records
-// as keys cost a thousand times their size.)
+// The buckets of a segment. How blocks lie in theirs: see blockBucket. (Single
+// records as keys would cost a thousand times their size.)
 var (
-	bucketBlocks = []byte("b") // ordinal of the epoch, stream, first number → bucket{"b": block}
+	bucketBlocks = []byte("b") // ordinal of the epoch, stream, first number of its group → bucket{of a block → block}
 	bucketEpochs = []byte("e") // ordinal → id
 	bucketGaps   = []byte("g") // ordinal, stream, from → to, root after
 	bucketState  = []byte("s") // "s" → state
-	keyBlock     = []byte("b")
 	keyState     = []byte("s")
 )
 
@@ -70,7 +67,9 @@ type epoch struct {
 	id      wire.Epoch
 	ordinal uint32 // order of the epochs
 	heads   [streams]head
+	leaves  uint64         // of its log, one per block
 	gaps    [streams][]gap // named by a gap record, sorted
+	tree    tree           // the hashes of its log
 }
 
 type head struct {
@@ -90,6 +89,7 @@ type run struct {
 	first, last      uint64
 	before, after    wire.Root
 	wallFrom, wallTo int64
+	leafFrom, leafTo uint64 // of its first and its last block
 }
 
 // segment is one file. Its fields belong to the journal's mutex, but for path,
@@ -103,15 +103,18 @@ type segment struct {
 	h        *handle
 	active   bool // h may be written with
 	poisoned bool // a write panicked: h may not even be closed
+	doubt    bool // a commit failed, and nobody knows yet how much of it is in the file
 	gone     bool // no longer of the journal
 	used     uint64
 	runs     []run
 	bytes    int64
+	gaps     int   // gap records that it holds
+	lived    int64 // state.lived at its last transaction
 }
 
 // handle is an open file. The library's own closing is refused to a handle
-// whose transaction panicked (it would wait for ever); then the descriptor is
-// closed, which gives the lock back, and the map is left behind.
+// whose transaction panicked (it would wait for ever); then the lock is given
+// back, the descriptor closed, and the map left behind.
 type handle struct {
 	db   *bolt.DB
 	file *os.File
@@ -150,10 +153,12 @@ func parseBlockKey(k []byte) (ordinal uint32, stream int, first uint64, ok bool)
 }
 
 // A block on disk: CRC32C of what follows and of its name, form, count, wall
-// times of its first and last record, chain before it, body.
-const blockHeader = 4 + 1 + 4 + 8 + 8 + 32
+// times of its first and last record, chain before it, leaf in the epoch's log,
+// SHA-256 of the body, body. What stands before the body is all that the leaf
+// says, so that a log is made again without reading bodies.
+const blockHeader = 4 + 1 + 4 + 8 + 8 + 32 + 8 + 32
 
-const blockForm = 1
+const blockForm = 2
 
 func blockSum(id wire.Epoch, stream int, first uint64, b []byte) uint32 {
 	name := make([]byte, 0, 32)
@@ -170,31 +175,55 @@ func encodeBlock(id wire.Epoch, stream int, it *Item) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(it.WallFrom))
 	b = binary.BigEndian.AppendUint64(b, uint64(it.WallTo))
 	b = append(b, it.Block.RootBefore[:]...)
+	b = binary.BigEndian.AppendUint64(b, it.Block.Leaf)
+	b = append(b, it.Sum[:]...)
 	b = append(b, it.Block.Body...)
 	binary.BigEndian.PutUint32(b, blockSum(id, stream, it.Block.First, b[4:]))
 	return b
 }
 
+// leafData is what the block's leaf says, see wire.LeafData; its SHA-256 is the
+// chain after the block.
+func (i *Item) leafData() []byte {
+	return wire.LeafData(i.Block.RootBefore, i.Block.Stream, i.Block.First, i.Block.Count, i.Sum)
+}
+
+// rootAfter returns the chain after the block without hashing its body again.
+func (i *Item) rootAfter() wire.Root { return sha256.Sum256(i.leafData()) }
+
 // readBlock returns the block at k of bucket b with a body of its own.
-func readBlock(b *bolt.Bucket, id wire.Epoch, k []byte) (Item, error) {
+func readBlock(b *blockBucket, id wire.Epoch, k []byte) (Item, error) {
+	it, body, err := readHeader(b, id, k)
+	it.Block.Body = append([]byte(nil), body...)
+	return it, err
+}
+
+// readHeader returns the block at k of bucket b without its body, and the body
+// as it lies in the file. The checksum is over both.
+func readHeader(b *blockBucket, id wire.Epoch, k []byte) (Item, []byte, error) {
 	_, stream, first, ok := parseBlockKey(k)
-	nested := b.Bucket(k)
-	if !ok || nested == nil {
-		return Item{}, fmt.Errorf("block %x: %w", k, ErrDamaged)
+	v := b.get(k)
+	if !ok || v == nil {
+		return Item{}, nil, fmt.Errorf("block %x: %w", k, ErrDamaged)
 	}
-	v := nested.Get(keyBlock)
+	return decodeBlock(id, stream, first, v)
+}
+
+// decodeBlock reads what encodeBlock wrote under a name; the body is a part of v.
+func decodeBlock(id wire.Epoch, stream int, first uint64, v []byte) (Item, []byte, error) {
 	if len(v) < blockHeader || v[4] != blockForm || binary.BigEndian.Uint32(v) != blockSum(id, stream, first, v[4:]) {
-		return Item{}, fmt.Errorf("block %s %d: checksum: %w", streamNames[stream], first, ErrDamaged)
+		return Item{}, nil, fmt.Errorf("block %s %d: checksum: %w", streamNames[stream], first, ErrDamaged)
 	}
 	it := Item{Epoch: id, Block: wire.Block{Stream: streamNames[stream], First: first, Count: binary.BigEndian.Uint32(v[5:])}}
 	it.WallFrom = int64(binary.BigEndian.Uint64(v[9:]))
 	it.WallTo = int64(binary.BigEndian.Uint64(v[17:]))
 	copy(it.Block.RootBefore[:], v[25:])
-	it.Block.Body = append([]byte(nil), v[blockHeader:]...)
+	it.Block.Leaf = binary.BigEndian.Uint64(v[57:])
+	copy(it.Sum[:], v[65:])
 	if it.Block.Count == 0 {
-		return Item{}, fmt.Errorf("block %s %d: empty: %w", streamNames[stream], first, ErrDamaged)
+		return Item{}, nil, fmt.Errorf("block %s %d: empty: %w", streamNames[stream], first, ErrDamaged)
 	}
-	return it, nil
+	return it, v[blockHeader:], nil
 }
 
 // guard runs f, which reads through the map, and turns a panic or a fault of
@@ -243,6 +272,9 @@ func openFile(path string, size int64, readOnly bool) (*handle, error) {
 	} else if info.Size() < smallest {
 		return nil, fmt.Errorf("%d bytes: %w", info.Size(), ErrDamaged)
 	}
+	if err := sound(path, !readOnly); err != nil {
+		return nil, err
+	}
 	return openBolt(path, size, readOnly)
 }
 
@@ -261,7 +293,7 @@ func openBolt(path string, size int64, readOnly bool) (*handle, error) {
 	err := guard(func() (err error) { h.db, err = bolt.Open(path, 0o600, o); return err })
 	if err != nil {
 		if h.file != nil {
-			h.file.Close() // again, where bolt did: harmless
+			h.abandon() // again, where bolt did: harmless
 		}
 		return nil, err
 	}
@@ -300,7 +332,9 @@ func createFile(path string, size int64, fill func(tx *bolt.Tx) error) (*handle,
 		err = os.Rename(tmp, path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		if err = syncDir(filepath.Dir(path)); err != nil {
+			os.Remove(path) // nobody is told of what is in it
+		}
 	}
 	if err != nil {
 		h.close(isPanic(err))
@@ -312,10 +346,17 @@ func createFile(path string, size int64, fill func(tx *bolt.Tx) error) (*handle,
 
 func (h *handle) close(poisoned bool) {
 	if poisoned {
-		h.file.Close()
+		h.abandon()
 		return
 	}
 	h.db.Close() // what was committed is on the disk, and nothing else was promised
+}
+
+// abandon gives the file back where the library cannot: its map keeps the open
+// file, and so the lock, past the closing of the descriptor.
+func (h *handle) abandon() {
+	_ = syscall.Flock(int(h.file.Fd()), syscall.LOCK_UN)
+	h.file.Close()
 }
 
 func isPanic(err error) bool {

@@ -16,12 +16,27 @@ type state struct {
 	version  uint64
 	epoch    wire.Epoch
 	heads    [streams]head // of epoch, so that a lost tail is known to be lost
+	leaves   uint64        // of epoch, likewise
 	clean    bool          // epoch was closed in order
 	beat     tag.Stamp     // the decider decided then
 	boot     string        // of beat
 	lineages []lineage     // the youngest last
+	past     []past        // older epochs that not all who must have confirmed, at most maxPast, the newest
+	lived    int64         // ns that passed under a trusted clock since the journal began; age counts this
 	cursors  []cursorState
 }
+
+// past is where an older epoch ended, so that its tail is known to be lost when
+// the file with it is.
+type past struct {
+	id      wire.Epoch
+	ordinal uint32
+	heads   [streams]uint64
+}
+
+// maxPast bounds the size of a state. Of more epochs only the newest are kept:
+// of the others a lost tail is told by the start of their child alone.
+const maxPast = 16
 
 type lineage struct {
 	id     [16]byte
@@ -43,8 +58,11 @@ type upto struct {
 	number uint64
 }
 
+// stateForm is the form of what encode makes.
+const stateForm = 2
+
 func (s *state) encode() []byte {
-	b := []byte{1}
+	b := []byte{stateForm}
 	u := func(v uint64) { b = binary.AppendUvarint(b, v) }
 	text := func(s string) { u(uint64(len(s))); b = append(b, s...) }
 	u(s.version)
@@ -53,6 +71,7 @@ func (s *state) encode() []byte {
 		u(h.number)
 		b = append(b, h.root[:]...)
 	}
+	u(s.leaves)
 	if s.clean {
 		u(1)
 	} else {
@@ -78,11 +97,20 @@ func (s *state) encode() []byte {
 			}
 		}
 	}
+	b = binary.AppendVarint(b, s.lived)
+	u(uint64(len(s.past)))
+	for _, p := range s.past {
+		b = append(b, p.id[:]...)
+		u(uint64(p.ordinal))
+		for _, n := range p.heads {
+			u(n)
+		}
+	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 func decodeState(b []byte) (s state, err error) {
-	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) || b[0] != 1 {
+	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) || b[0] != stateForm {
 		return s, fmt.Errorf("state: checksum: %w", ErrDamaged)
 	}
 	b = b[1 : len(b)-4]
@@ -120,6 +148,7 @@ func decodeState(b []byte) (s state, err error) {
 		s.heads[k].number = u()
 		copy(s.heads[k].root[:], raw(32))
 	}
+	s.leaves = u()
 	s.clean = u() == 1
 	s.beat.Wall, s.beat.Mono = i(), i()
 	s.boot = string(raw(u()))
@@ -141,6 +170,14 @@ func decodeState(b []byte) (s state, err error) {
 			}
 		}
 		s.cursors = append(s.cursors, c)
+	}
+	s.lived = i()
+	for n := u(); n > 0 && !bad; n-- {
+		p := past{id: wire.Epoch(raw(16)), ordinal: uint32(u())}
+		for k := range p.heads {
+			p.heads[k] = u()
+		}
+		s.past = append(s.past, p)
 	}
 	if bad {
 		return state{}, fmt.Errorf("state: %w", ErrDamaged)

@@ -86,7 +86,7 @@ func (r *Reader) stretchesOf(file int) error {
 	defer db.Close()
 	return guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			blocks, epochs := tx.Bucket(bucketBlocks), tx.Bucket(bucketEpochs)
+			blocks, epochs := blocksOf(tx), tx.Bucket(bucketEpochs)
 			if blocks == nil || epochs == nil {
 				return fmt.Errorf("buckets: %w", ErrDamaged)
 			}
@@ -126,12 +126,8 @@ func (r *Reader) stretchesOf(file int) error {
 
 // wallOf reads the times of a block without its body. Of one that is damaged
 // nothing is known: it may be of any time.
-func wallOf(blocks *bolt.Bucket, key []byte) (from, to int64) {
-	nested := blocks.Bucket(key)
-	if nested == nil {
-		return math.MinInt64, math.MaxInt64
-	}
-	v := nested.Get(keyBlock)
+func wallOf(blocks *blockBucket, key []byte) (from, to int64) {
+	v := blocks.get(key)
 	if len(v) < blockHeader || v[4] != blockForm {
 		return math.MinInt64, math.MaxInt64
 	}
@@ -219,7 +215,7 @@ func (b *Blocks) read(s *stretch, after int64) error {
 	size := 0
 	return guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			blocks := tx.Bucket(bucketBlocks)
+			blocks := blocksOf(tx)
 			if blocks == nil {
 				return fmt.Errorf("buckets: %w", ErrDamaged)
 			}

@@ -37,8 +37,10 @@ func (r *Record) Canonical(dst []byte) []byte {
 
 // Reader reads a journal without changing it, also while a keeper has it open.
 type Reader struct {
+	dir       string
 	files     []string
 	tmp       string
+	notes     map[wire.Epoch][][]byte
 	stretches []stretch // of Spans
 	Damaged   []string  // what could not be read, after Walk
 }
@@ -53,7 +55,8 @@ func OpenReadOnly(dir string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
 	}
-	r := &Reader{}
+	r := &Reader{dir: dir}
+	r.readNotes() // first: what they cover is then in the segments
 	for _, n := range names {
 		if _, _, ok := parseSegment(n.Name()); !ok {
 			continue
@@ -180,7 +183,7 @@ func (o *one) block(at *located) (it Item, err error) {
 	}
 	err = guard(func() error {
 		return o.db.View(func(tx *bolt.Tx) (err error) {
-			it, err = readBlock(tx.Bucket(bucketBlocks), at.epoch, at.key)
+			it, err = readBlock(blocksOf(tx), at.epoch, at.key)
 			return err
 		})
 	})
@@ -293,7 +296,7 @@ func list(path string) (out []located, err error) {
 	defer db.Close()
 	err = guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			blocks, epochs := tx.Bucket(bucketBlocks), tx.Bucket(bucketEpochs)
+			blocks, epochs := blocksOf(tx), tx.Bucket(bucketEpochs)
 			if blocks == nil || epochs == nil {
 				return fmt.Errorf("buckets: %w", ErrDamaged)
 			}

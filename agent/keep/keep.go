@@ -13,17 +13,17 @@
 // Who owns what: Serve owns the connection, the journal and every goroutine it
 // starts, and returns when they have. Durable is what the journal says.
 //
-// Imports: agent/clock, config, evidence, journal, record, ring, supervise,
-// uplink, uplink/mqtt, wire, rules, drivers, drivers/tag.
+// Imports: agent/clock, config, evidence, journal, record, ring, secret,
+// supervise, uplink and its parts, wire, rules, drivers, drivers/tag.
 package keep
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -33,14 +33,12 @@ import (
 
 	"davy/agent/clock"
 	"davy/agent/config"
-	"davy/agent/evidence"
 	"davy/agent/journal"
 	"davy/agent/record"
 	"davy/agent/ring"
 	"davy/agent/supervise"
 	"davy/agent/uplink"
-	"davy/agent/uplink/mqtt"
-	"davy/agent/wire"
+	"davy/agent/uplink/feed"
 	"davy/drivers"
 	"davy/drivers/tag"
 	"davy/rules"
@@ -70,8 +68,10 @@ type Options struct {
 	Now     func() tag.Stamp
 	Boot    string                       // id of this boot
 	Trusted func() (bool, time.Duration) // the wall clock, as the system sees it
-	// Dial makes the connection of a destination; nil: MQTT.
+	// Dial makes the connection of a destination that speaks our own form; nil: MQTT.
 	Dial func(gateway string, u config.Uplink) uplink.Dial
+	// DialTCP makes the connection of a host that speaks HJ 212; nil: TCP.
+	DialTCP func(address string) func(ctx context.Context) (net.Conn, error)
 	// Disk is journal.Options.Disk, for tests.
 	Disk func(op string) error
 	Log  *slog.Logger
@@ -91,6 +91,8 @@ type keeper struct {
 	news    chan struct{}
 
 	uplinks []*destination
+	floor   *floor         // the lower bound of now
+	signer  *uplink.Signer // of checkpoints; nil: there is no key
 }
 
 // opened is what there is once the journal is open.
@@ -103,8 +105,14 @@ type opened struct {
 type destination struct {
 	name string
 	must bool
-	up   atomic.Pointer[uplink.Uplink]
-	err  atomic.Pointer[string] // why there is none
+	// oneWay: nothing can come back from it.
+	oneWay bool
+	up     atomic.Pointer[uplink.Uplink]
+	fed    atomic.Pointer[feed.Feed] // of one that speaks another protocol than ours
+	// What the last attempt to connect, and the last receipt that did not fit,
+	// were refused for, as codes; "": they were not.
+	dialed, unfit atomic.Pointer[string]
+	err           atomic.Pointer[string] // why there is none
 	// since when something waited for a receipt without one; of the status's goroutine
 	waiting int64
 	receipt tag.Stamp
@@ -121,6 +129,7 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, o Options) error {
 	}
 	defer r.Close()
 	k := &keeper{o: o, r: r, hello: hello, began: o.Now().Mono, news: make(chan struct{}, 1)}
+	k.floor = newFloor(hello.StateDir, o.Now, o.Trusted)
 	bundle, err := config.DecodeBundle(hello.Bundle)
 	if err != nil {
 		return fmt.Errorf("keep: read plan: %w", err)
@@ -136,7 +145,7 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, o Options) error {
 	debug.FreeOSMemory() // compiling took many times what the plan keeps
 	k.plan = plan
 	for _, u := range plan.Uplinks {
-		k.uplinks = append(k.uplinks, &destination{name: u.Name, must: u.MustConfirm})
+		k.uplinks = append(k.uplinks, &destination{name: u.Name, must: u.MustConfirm, oneWay: u.Unconfirmed})
 	}
 	return k.run(ctx)
 }
@@ -156,13 +165,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Disk == nil {
 		o.Disk = faultyDisk()
-	}
-	if o.Dial == nil {
-		o.Dial = func(gateway string, u config.Uplink) uplink.Dial {
-			return func(ctx context.Context) (uplink.Transport, error) {
-				return mqtt.DialTransport(ctx, gateway, mqtt.Options{Broker: u.Broker, ClientID: gateway + "/" + u.Name, Log: o.Log})
-			}
-		}
 	}
 	return o
 }
@@ -246,6 +248,8 @@ func (k *keeper) keep(ctx context.Context) error {
 	after, stopAfter := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAfter()
 	g := &supervise.Group{Log: k.o.Log}
+	g.Add("withdrawn", supervise.Restart, supervise.Func(func(ctx context.Context) error { return k.withdrawn(ctx, j, rec) }))
+	g.Add("floor", supervise.Restart, supervise.Func(k.floor.run))
 	g.Add("retain", supervise.Restart, supervise.Func(func(ctx context.Context) error { return k.retain(ctx, j) }))
 	g.Add("clock", supervise.Restart, supervise.Func(func(ctx context.Context) error { return k.clock(ctx, rec.Note) }))
 	for i, u := range k.plan.Uplinks {
@@ -277,10 +281,14 @@ func (k *keeper) openJournal(ctx context.Context) *journal.Journal {
 		}
 		j, err := journal.Open(journal.Options{
 			Dir: filepath.Join(k.hello.StateDir, JournalDir), Gateway: k.plan.Gateway.ID, MaxBytes: k.plan.Journal.MaxBytes,
-			Keep: k.plan.Journal.Keep, Sync: k.plan.Journal.Sync, MustConfirm: must, Now: k.o.Now, Trusted: trusted, Boot: k.o.Boot,
+			Keep: k.plan.Journal.Keep, Sync: k.plan.Journal.Sync, MustConfirm: must, From: k.from(), Now: k.o.Now, Trusted: trusted, Boot: k.o.Boot,
 			Started: k.hello.Started, Version: k.hello.Version, Plan: k.plan.Hash[:], Log: k.o.Log, Disk: k.o.Disk,
+			Sign: k.sign(),
 		})
 		if err == nil {
+			if k.signer != nil {
+				k.signer.Journal = j
+			}
 			if told != "" {
 				k.o.Log.Info("journal is open")
 			}
@@ -310,34 +318,4 @@ func (k *keeper) retain(ctx context.Context, j *journal.Journal) error {
 		case <-t.C:
 		}
 	}
-}
-
-// uplink runs one destination. The key is made here if there is none yet.
-func (k *keeper) uplink(ctx context.Context, j *journal.Journal, rec *record.Recorder, u config.Uplink, d *destination) error {
-	say := func(err error) error {
-		text := err.Error()
-		d.err.Store(&text)
-		return err
-	}
-	key, err := evidence.LoadOrCreateKey(filepath.Join(k.hello.StateDir, KeyDir))
-	if err != nil {
-		return say(err)
-	}
-	cursor, err := j.Cursor(u.Name)
-	if err != nil {
-		return say(err)
-	}
-	up := uplink.New(uplink.Options{
-		Name: u.Name, Gateway: k.plan.Gateway.ID, Key: key, ReceiverKey: ed25519.PublicKey(u.ReceiverKey), Journal: j, Cursor: cursor,
-		Dial: k.o.Dial(k.plan.Gateway.ID, u), Insecure: mqtt.Insecure(u.Broker), Now: k.o.Now, Log: k.o.Log,
-		State: func() uplink.State {
-			s := rec.State().Now
-			return uplink.State{Plan: k.plan.Hash[:], Boot: k.o.Boot, ClockTrusted: s.ClockTrusted, ClockError: s.ClockError, Armed: s.Armed}
-		},
-		Refused: func(code string, n uint64) {
-			rec.Note(wire.Event{Kind: uint32(ring.ReceiptRefused), At: k.o.Now(), Rule: u.Name, Note: code, Value: tag.IntValue(int64(n))})
-		},
-	})
-	d.up.Store(up)
-	return up.Run(ctx)
 }

@@ -139,6 +139,7 @@ type plant struct {
 	disk  func(op string) error
 	dials int
 	dial  func(n int) (uplink.Transport, error)
+	tcp   func(address string) func(context.Context) (net.Conn, error)
 }
 
 func newPlant(t *testing.T) *plant {
@@ -167,7 +168,7 @@ func (p *plant) now() tag.Stamp {
 func (p *plant) options() Options {
 	return Options{
 		Drivers: drivers.Set{"modbus-tcp": modbus.TCP{}}, Now: p.now, Boot: "b", Trusted: func() (bool, time.Duration) { return true, 0 },
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler), DialTCP: p.tcp,
 		Dial: func(string, config.Uplink) uplink.Dial {
 			return func(context.Context) (uplink.Transport, error) {
 				p.mu.Lock()

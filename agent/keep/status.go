@@ -15,7 +15,6 @@ import (
 	"davy/agent/config"
 	"davy/agent/journal"
 	"davy/agent/ring"
-	"davy/agent/uplink"
 )
 
 // poke asks for a status soon.
@@ -82,7 +81,7 @@ func (k *keeper) status() ring.Status {
 	s := ring.Status{Durable: rec.Durable, Epoch: st.Epoch, Bytes: st.Bytes, MaxBytes: st.MaxBytes}
 	conditions["record.stopped"] = rec.Stopped
 	conditions["record.lost"] = rec.Lost
-	conditions["journal.damaged"] = st.Quarantined > 0
+	conditions["journal.damaged"] = st.Quarantined > 0 || st.Broken > 0
 	var floor map[string]uint64
 	backlog := map[string]uint64{}
 	for _, d := range k.uplinks {
@@ -127,19 +126,18 @@ func (k *keeper) destination(j *journal.Journal, d *destination, mono int64) rin
 			s.Backlog += b.Records
 		}
 	}
-	var u uplink.Status
-	if up := d.up.Load(); up != nil {
-		u = up.Status()
-	} else if e := d.err.Load(); e != nil {
-		u.Error = *e
+	u := d.status()
+	s.Connected, s.LastReceipt, s.Error, s.Unproved = u.Connected, u.LastReceipt, u.Error, d.oneWay || d.fed.Load() != nil
+	if u.Witnesses {
+		s.Witness = witnessOf(u.Witness, u.Log)
 	}
-	s.Connected, s.LastReceipt, s.Error = u.Connected, u.LastReceipt, u.Error
 	switch {
 	case s.Backlog == 0 || u.LastReceipt != d.receipt:
 		d.waiting, d.receipt = 0, u.LastReceipt
 	case d.waiting == 0:
 		d.waiting = mono
 	}
+	s.Cause = d.cause(&s, mono)
 	return s
 }
 

@@ -195,35 +195,9 @@ func votesOf(votes []rules.Vote) []Vote {
 	return out
 }
 
-// kinds are the names of events, for JSON and for the words ("operate.event.<name>").
-var kinds = map[rules.Kind]string{
-	rules.AlarmRaised: "alarm-raised", rules.AlarmReturned: "alarm-returned", rules.AlarmAcked: "alarm-acked",
-	rules.AlarmReset: "alarm-reset", rules.InterlockArmed: "interlock-armed", rules.InterlockTripped: "interlock-tripped",
-	rules.InterlockReset: "interlock-reset", rules.InterlockDegraded: "interlock-degraded",
-	rules.InterlockRestored: "interlock-restored", rules.OutputDemanded: "output-demanded",
-	rules.OutputReleased: "output-released", rules.InterlockTrippedAtStart: "interlock-tripped-at-start",
-	rules.AlarmShelved: "alarm-shelved", rules.AlarmUnshelved: "alarm-unshelved", rules.AlarmSuppressed: "alarm-suppressed",
-	rules.AlarmUnsuppressed: "alarm-unsuppressed", rules.AlarmRemoved: "alarm-removed", rules.AlarmRestored: "alarm-restored",
-	rules.AlarmRealarmed: "alarm-realarmed", rules.SoundSilenced: "sound-silenced", rules.InterlockUnarmed: "interlock-unarmed",
-	rules.BypassAsked: "bypass-asked", rules.BypassBegan: "bypass-began", rules.BypassReminded: "bypass-reminded",
-	rules.BypassEnded: "bypass-ended", rules.BypassOverdue: "bypass-overdue", rules.InterlockRecorded: "interlock-recorded",
-	rules.OutputProved: "output-proved", rules.OutputEscalated: "output-escalated", rules.PointRemoved: "point-removed",
-	rules.PointRestored: "point-restored", rules.ForceBegan: "force-began", rules.ForceEnded: "force-ended",
-	rules.TestBegan: "test-began", rules.TestEnded: "test-ended",
-	ring.AgentStarted: "agent-started", ring.AgentStopped: "agent-stopped", ring.PlanApplied: "plan-applied",
-	ring.OutputsArmed: "outputs-armed", ring.OutputsDisarmed: "outputs-disarmed", ring.CommandRefused: "command-refused",
-	ring.LatchLost: "latch-lost", ring.OutputUnknown: "output-unknown", ring.ClockStepped: "clock-stepped",
-	ring.OutputWritten: "output-written", ring.OutputFailed: "output-failed", ring.DeviceEvent: "device-event", ring.PersonRefused: "person-refused",
-	ring.RuleChanged: "rule-changed",
-}
-
-// KindName names a kind of event, stable; "kind-N" if it is not known here.
-func KindName(k rules.Kind) string {
-	if s, ok := kinds[k]; ok {
-		return s
-	}
-	return fmt.Sprintf("kind-%d", k)
-}
+// KindName names a kind of event, stable, for JSON and for the words
+// ("operate.event.<name>"); "kind-N" if it is not known here.
+func KindName(k rules.Kind) string { return ring.KindName(k) }
 
 // EventOf converts an event.
 func EventOf(e *ring.Event, names Names) Event {
@@ -271,10 +245,24 @@ func KeeperOf(w *ring.Writer) Keeper {
 	}
 	for _, u := range s.Uplinks {
 		k.Uplinks = append(k.Uplinks, Uplink{
-			Name: u.Name, Connected: u.Connected, LastReceipt: Wall(u.LastReceipt), Backlog: u.Backlog, Error: u.Error,
+			Name: u.Name, Connected: u.Connected, LastReceipt: Wall(u.LastReceipt), Backlog: u.Backlog, Error: u.Error, Cause: u.Cause, Unproved: u.Unproved, Witness: witnessOf(&u.Witness),
 		})
 	}
 	return k
+}
+
+func witnessOf(w *ring.Witness) *Witness {
+	if !w.Asked {
+		return nil
+	}
+	v := &Witness{Records: w.Records, Blocks: w.Blocks, Refused: w.Refused}
+	if w.Wall != 0 {
+		v.At = time.Unix(0, w.Wall).UTC()
+		if w.Oldest != 0 {
+			v.Upto = time.Unix(0, w.Oldest).UTC()
+		}
+	}
+	return v
 }
 
 // OneLine makes of what a device says one line that moves no cursor.

@@ -418,15 +418,47 @@ func (p *page) keeper() {
 			state = p.say("operate.online", nil)
 		}
 		last := p.say("operate.no-receipt", nil)
-		if !u.LastReceipt.IsZero() {
+		switch {
+		case u.Unproved && u.LastReceipt.IsZero():
+			last = p.say("operate.no-confirmation", nil)
+		case u.Unproved:
+			last = p.say("operate.last-confirmation", i18n.Args{"ago": p.ago(u.LastReceipt)})
+		case !u.LastReceipt.IsZero():
 			last = p.say("operate.last-receipt", i18n.Args{"ago": p.ago(u.LastReceipt)})
 		}
-		rows = append(rows, []string{u.Name, state, last, p.say("operate.backlog", i18n.Args{"n": u.Backlog}), u.Error})
+		rows = append(rows, []string{u.Name, state, last, p.say("operate.backlog", i18n.Args{"n": u.Backlog}), p.witness(u.Witness), u.Error})
 	}
 	p.table("  ", rows)
+	for i := range k.Uplinks {
+		u := &k.Uplinks[i]
+		if words := "operate.cause." + u.Cause; i18n.Has(words) {
+			p.line("  ! " + p.say("operate.cause", i18n.Args{"name": u.Name, "cause": p.say(words, nil)}))
+		}
+	}
 	for _, code := range k.Conditions {
 		p.line("  ! " + p.condition(code))
 	}
+}
+
+// witness says how far the record is witnessed.
+func (p *page) witness(w *Witness) string {
+	text := ""
+	switch {
+	case w == nil:
+		return ""
+	case w.At.IsZero():
+		text = p.say("operate.witness.never", i18n.Args{"n": w.Records})
+	case w.Blocks == 0:
+		text = p.say("operate.witness.all", i18n.Args{"ago": p.ago(w.At)})
+	case w.Upto.IsZero():
+		text = p.say("operate.witness.blocks", i18n.Args{"n": w.Blocks, "ago": p.ago(w.At)})
+	default:
+		text = p.say("operate.witness.upto", i18n.Args{"ago": p.ago(w.Upto), "n": w.Records})
+	}
+	if w.Refused != "" {
+		text += p.say("operate.comma", nil) + p.say("operate.witness.refused", i18n.Args{"why": w.Refused})
+	}
+	return text
 }
 
 // condition says a condition of the keeper's; one that nobody gave words to is

@@ -92,7 +92,12 @@ func night() *View {
 			Conditions: []string{"uplink.regulator.offline", "journal.new"},
 			Texts:      []Condition{{"uplink.regulator.offline", Text{"上传 regulator 离线", "Uplink regulator is offline"}}},
 			Uplinks: []Uplink{
-				{Name: "regulator", LastReceipt: at("2026-03-02 01:01:00"), Backlog: 1250, Error: "connection refused"},
+				{
+					Name: "regulator", LastReceipt: at("2026-03-02 01:01:00"), Backlog: 1250, Error: "connection refused",
+					Witness: &Witness{At: at("2026-03-02 01:00:57"), Upto: at("2026-03-02 01:00:50"), Records: 1260, Blocks: 14},
+				},
+				{Name: "province", Connected: true, Witness: &Witness{Records: 12, Blocks: 3, Refused: "fork"}},
+				{Name: "second", Connected: true, Witness: &Witness{At: at("2026-03-02 03:04:55")}},
 				{Name: "scada", Connected: true},
 			},
 		},

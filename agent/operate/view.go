@@ -344,6 +344,19 @@ type Uplink struct {
 	LastReceipt time.Time `json:"last_receipt,omitzero"`
 	Backlog     uint64    `json:"backlog"`
 	Error       string    `json:"error,omitempty"`
+	Cause       string    `json:"cause,omitempty"`    // the likely one, as a code: words under "operate.cause.<cause>"
+	Unproved    bool      `json:"unproved,omitempty"` // no receipts: last_receipt is when its protocol last confirmed something
+	Witness     *Witness  `json:"witness,omitempty"` // absent: the destination is none that witnesses
+}
+
+// Witness is what a destination's receiver has witnessed of the record: from
+// then on nothing before it can change without being found.
+type Witness struct {
+	At      time.Time `json:"at,omitzero"`   // when it last did; absent: never
+	Upto    time.Time `json:"upto,omitzero"` // everything before this is witnessed; absent: nothing is, or everything
+	Records uint64    `json:"records"`       // that are not
+	Blocks  uint64    `json:"blocks"`        // in so many blocks
+	Refused string    `json:"refused,omitempty"`
 }
 
 // Event is one line of the log.

@@ -2,8 +2,8 @@
 // event once, and readings by each tag's policy.
 //
 // It promises: Take never waits for the disk. An event is committed as soon as
-// the commit before it is done, together with those that came meanwhile (so
-// within 100 ms of coming on a disk that keeps up); a commit of events carries
+// the commit before it is done, together with those that came meanwhile (in a
+// flood a commit begins every 100 ms, and no sooner); a commit of events carries
 // nothing else, so that it stays small. Readings go at most every Sync, in a
 // transaction of their own. An event that comes again, after a keeper was
 // killed, is known by its serial and dropped; serial and event are one
@@ -46,16 +46,16 @@ const Health rules.Kind = 192
 
 // Limits, each with what happens at it.
 const (
-	MaxEvents   = 16384                 // not yet durable; more: the oldest of the least priority goes, counted
-	MaxReadings = 65536                 // not yet durable; more: the oldest go, counted
-	MaxSamples  = 65536                 // of records in events not yet durable; more: those of the oldest records go, and their events say how many there were
-	BatchEvents = 1024                  // of one transaction; more go in the next
-	Gather      = 50 * time.Millisecond // least time between two transactions of events; those that come meanwhile go together
-	ThinEvery   = time.Minute           // while MaxReadings is half full, a reading without a change of quality is kept this often
-	HealthEvery = time.Minute           // a record of the stream health
-	SlowCommit  = 5 * time.Second       // a commit that takes longer counts as stopped
-	FarewellMax = 5 * time.Second       // at the end, for what is still waiting
-	tableNames  = 2 << 20               // bytes of names of codes in a tag table; more are left out
+	MaxEvents   = 16384                  // not yet durable; more: the oldest of the least priority goes, counted
+	MaxReadings = 65536                  // not yet durable; more: the oldest go, counted
+	MaxSamples  = 65536                  // of records in events not yet durable; more: those of the oldest records go, and their events say how many there were
+	BatchEvents = 1024                   // of one transaction; more go in the next
+	Gather      = 100 * time.Millisecond // least time between two transactions of events (each is two fsyncs and some 20 kB of flash); those that come meanwhile go together
+	ThinEvery   = time.Minute            // while MaxReadings is half full, a reading without a change of quality is kept this often
+	HealthEvery = time.Minute            // a record of the stream health
+	SlowCommit  = 5 * time.Second        // a commit that takes longer counts as stopped
+	FarewellMax = 5 * time.Second        // at the end, for what is still waiting
+	tableNames  = 2 << 20                // bytes of names of codes in a tag table; more are left out
 	retryFirst  = 100 * time.Millisecond
 	retryLast   = 5 * time.Second
 )
@@ -123,6 +123,9 @@ func New(o Options) *Recorder {
 	r.poke()
 	return r
 }
+
+// Table returns the tag table that this run recorded.
+func (r *Recorder) Table() *wire.Table { return r.table() }
 
 // table is the plan's tag table. Of names of codes it takes wire.MaxNames of at
 // most wire.MaxName bytes, tableNames bytes in all, so that the table fits a

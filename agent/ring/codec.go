@@ -40,7 +40,7 @@ const (
 	leastVote   = 32
 	sampleSize  = 33
 	leastHead   = 25
-	leastUplink = 27
+	leastUplink = 61
 	leastText   = 1
 )
 
@@ -243,10 +243,16 @@ func appendStatus(b []byte, s *Status) []byte {
 	for i := range uplinks {
 		u := &uplinks[i]
 		b = appendText(b, u.Name, MaxName)
-		b = append(b, bit(u.Connected, 1))
+		b = append(b, bit(u.Connected, 1)|bit(u.Witness.Asked, 2)|bit(u.Unproved, 4))
 		b = appendStamp(b, u.LastReceipt)
 		b = le.AppendUint64(b, u.Backlog)
 		b = appendText(b, u.Error, MaxText)
+		b = appendText(b, u.Cause, MaxName)
+		b = le.AppendUint64(b, uint64(u.Witness.Wall))
+		b = le.AppendUint64(b, u.Witness.Blocks)
+		b = le.AppendUint64(b, u.Witness.Records)
+		b = le.AppendUint64(b, uint64(u.Witness.Oldest))
+		b = appendText(b, u.Witness.Refused, MaxName)
 	}
 	conditions := s.Conditions[:min(len(s.Conditions), MaxList)]
 	b = binary.AppendUvarint(b, uint64(len(conditions)))
@@ -266,9 +272,13 @@ func decodeStatus(b []byte, s *Status) error {
 		s.Heads = append(s.Heads, Head{Stream: d.text(MaxName), Number: d.u64(), Receipted: d.u64(), Backlog: d.u64()})
 	}
 	for i, n := 0, d.list(leastUplink); i < n && d.err == nil; i++ {
-		s.Uplinks = append(s.Uplinks, UplinkStatus{
-			Name: d.text(MaxName), Connected: d.flags(1)&1 != 0, LastReceipt: d.stamp(), Backlog: d.u64(), Error: d.text(MaxText),
-		})
+		u := UplinkStatus{Name: d.text(MaxName)}
+		flags := d.flags(7)
+		u.Connected, u.Witness.Asked, u.Unproved = flags&1 != 0, flags&2 != 0, flags&4 != 0
+		u.LastReceipt, u.Backlog, u.Error, u.Cause = d.stamp(), d.u64(), d.text(MaxText), d.text(MaxName)
+		u.Witness.Wall, u.Witness.Blocks, u.Witness.Records, u.Witness.Oldest = int64(d.u64()), d.u64(), d.u64(), int64(d.u64())
+		u.Witness.Refused = d.text(MaxName)
+		s.Uplinks = append(s.Uplinks, u)
 	}
 	for i, n := 0, d.list(leastText); i < n && d.err == nil; i++ {
 		s.Conditions = append(s.Conditions, d.text(MaxName))

@@ -208,7 +208,7 @@ func TestStatusAndHelloRoundTrip(t *testing.T) {
 	s := Status{
 		Durable: 1 << 60, Epoch: [16]byte{1, 15: 9}, Bytes: 5e9, MaxBytes: 6e9,
 		Heads:      []Head{{"event", 5, 4, 3}, {"reading", 1 << 40, 0, 7}},
-		Uplinks:    []UplinkStatus{{"regulator", true, tag.Stamp{Wall: 1, Mono: 2}, 9, "断开"}},
+		Uplinks:    []UplinkStatus{{"regulator", true, tag.Stamp{Wall: 1, Mono: 2}, 9, "断开", "silent", true, Witness{true, 3, 4, 5, 6, "fork"}}},
 		Conditions: []string{"uplink.regulator.offline", ""},
 	}
 	got := Status{Conditions: []string{"old"}}

@@ -95,6 +95,9 @@ const (
 	ReceiptRefused                         // a receipt that does not fit: Note says why
 	JournalDamaged                         // a segment was set aside: Note
 	ClockNoted                             // carries wire.Clock
+	// UplinkWithdrawn: the site no longer names the destination Rule. Value is how
+	// many records it had not confirmed; they hold nothing back any more.
+	UplinkWithdrawn
 )
 
 // Event is an event with its serial.
@@ -167,4 +170,18 @@ type UplinkStatus struct {
 	LastReceipt tag.Stamp
 	Backlog     uint64
 	Error       string
+	Cause       string // the likely cause of Error, or of no receipt, as a code; "": none is known
+	Unproved    bool   // no receipts: LastReceipt is when its protocol last confirmed something
+	Witness     Witness
+}
+
+// Witness is what a destination's receiver has witnessed of the record, see
+// agent/evidence.
+type Witness struct {
+	Asked   bool   // the destination is one that witnesses
+	Wall    int64  // when it last did, ns; 0: never
+	Blocks  uint64 // that it has not,
+	Records uint64 // and what is here of the records in them,
+	Oldest  int64  // of which the oldest is of this wall time; 0: none
+	Refused string // why it does not, as it says or as we found; "": nothing stands against it
 }

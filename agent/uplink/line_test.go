@@ -156,6 +156,8 @@ type plant struct {
 	n       int
 	noise   *rand.Rand
 	rate    int64
+	oneWay  bool
+	sign    bool
 }
 
 func now() tag.Stamp { t := time.Now(); return tag.Stamp{Wall: t.UnixNano(), Mono: t.UnixNano()} }
@@ -195,10 +197,13 @@ func (p *plant) start(dial func(n int) *line) {
 			return l, nil
 		},
 		State: func() State { return State{Plan: make([]byte, 32), Boot: "b", ClockTrusted: true, Armed: true} },
-		Now:   now, BytesPerSecond: p.rate,
+		Now:   now, BytesPerSecond: p.rate, OneWay: p.oneWay,
 		Refused: func(code string, n uint64) { p.mu.Lock(); p.refused[code] += n; p.reports++; p.mu.Unlock() },
 		Log:     slog.New(slog.DiscardHandler),
 	})
+	if p.sign {
+		p.u.o.Signer = p.signer()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.ended = cancel, make(chan struct{})
 	go func() { defer close(p.ended); p.err = p.u.Run(ctx) }()

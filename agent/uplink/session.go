@@ -86,6 +86,7 @@ func (s *session) run(ctx, sending context.Context) error {
 		case <-changed:
 		case <-tick.C:
 			s.status()
+			err = s.idle(sending)
 		case <-deadline.C:
 			err = s.late()
 		}
@@ -100,6 +101,7 @@ func (s *session) status() {
 	u := s.u
 	u.now.Backlog = u.o.Cursor.Backlog()
 	u.now.Answering = s.answered
+	s.lag()
 	u.flushRefused(time.Now())
 	u.publish()
 }
@@ -215,11 +217,7 @@ func (s *session) send(ctx context.Context, stream string, after journal.Pos, li
 		s.u.refuse("block")
 		return true, items[0].After(), nil
 	}
-	st := s.u.o.State()
-	e := wire.Envelope{
-		Version: wire.Version, Gateway: s.u.o.Gateway, Epoch: items[0].Epoch, Heads: s.u.o.Journal.HeadsOf(items[0].Epoch),
-		Plan: st.Plan, Sent: s.u.o.Now(), Boot: st.Boot, ClockTrusted: st.ClockTrusted, ClockError: uint64(max(st.ClockError, 0)), OutputsArmed: st.Armed,
-	}
+	e := s.envelope(items[0].Epoch)
 	size := 0
 	for i := range items {
 		if items[i].Epoch != e.Epoch || i > 0 && len(items[i].Block.Body) > MaxBlock-size {
@@ -229,23 +227,45 @@ func (s *session) send(ctx context.Context, stream string, after journal.Pos, li
 		size += len(items[i].Block.Body)
 		e.Blocks = append(e.Blocks, items[i].Block)
 	}
-	signed := wire.Sign(wire.EnvelopeKind, e.Encode(nil), s.u.o.Key)
-	payload := signed.Encode(nil)
-	if err := s.t.Send(ctx, stream, payload); err != nil {
-		return false, after, fmt.Errorf("send %s: %w", stream, err)
+	s.checkpoint(&e)
+	length, err := s.post(ctx, stream, &e)
+	if err != nil {
+		return false, after, err
 	}
 	now := time.Now()
+	last := &items[len(items)-1]
+	if s.u.o.OneWay {
+		return s.gone(ctx, stream, last.After(), length)
+	}
 	if len(s.way) == 0 {
 		s.progress = now
 	}
-	last := &items[len(items)-1]
 	s.way = append(s.way, sent{epoch: e.Epoch, stream: stream, last: last.Block.Last(), bytes: size, at: now})
-	s.u.now.Messages++
-	s.u.now.Bytes += uint64(len(payload))
 	if rate := s.u.o.BytesPerSecond; rate > 0 && stream == wire.ReadingStream {
-		s.readFrom = now.Add(time.Duration(float64(len(payload)) / float64(rate) * float64(time.Second)))
+		s.readFrom = now.Add(time.Duration(float64(length) / float64(rate) * float64(time.Second)))
 	}
 	return true, last.After(), nil
+}
+
+// envelope returns an envelope of an epoch without blocks.
+func (s *session) envelope(id wire.Epoch) wire.Envelope {
+	st := s.u.o.State()
+	return wire.Envelope{
+		Version: wire.Version, Gateway: s.u.o.Gateway, Epoch: id, Heads: s.u.o.Journal.HeadsOf(id),
+		Plan: st.Plan, Sent: s.u.o.Now(), Boot: st.Boot, ClockTrusted: st.ClockTrusted, ClockError: uint64(max(st.ClockError, 0)), OutputsArmed: st.Armed,
+	}
+}
+
+// post signs an envelope and sends it; it returns the message's length.
+func (s *session) post(ctx context.Context, stream string, e *wire.Envelope) (int, error) {
+	signed := wire.Sign(wire.EnvelopeKind, e.Encode(nil), s.u.o.Key)
+	payload := signed.Encode(nil)
+	if err := s.t.Send(ctx, stream, payload); err != nil {
+		return 0, fmt.Errorf("send %s: %w", stream, err)
+	}
+	s.u.now.Messages++
+	s.u.now.Bytes += uint64(len(payload))
+	return len(payload), nil
 }
 
 // receipts takes what has come, and notices the end of the connection.
@@ -274,8 +294,12 @@ func (s *session) receipt(b []byte) error {
 		s.u.now.Dropped++
 		return nil
 	}
-	r, err := evidence.CheckReceipt(b, s.u.o.ReceiverKey, s.u.o.Gateway, s.u.o.Name)
-	if err == nil {
+	var r *wire.Receipt
+	m, err := s.u.resume(b)
+	if m == nil && err == nil {
+		r, err = s.u.receipt(b)
+	}
+	if r != nil && err == nil {
 		err = s.u.o.Cursor.Confirm(r)
 	}
 	var forged *evidence.RefusedError
@@ -287,7 +311,10 @@ func (s *session) receipt(b []byte) error {
 		s.u.refuse(unfit.Code)
 	case err != nil:
 		return fmt.Errorf("confirm receipt: %w", err)
+	case m != nil:
+		return s.resumed(m)
 	default:
+		s.witnessed(r)
 		s.confirmed(r, now)
 	}
 	return nil

@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"davy/agent/evidence"
 	"davy/agent/journal"
 	"davy/agent/wire"
 	"davy/drivers/tag"
@@ -51,6 +52,7 @@ const (
 	MaxBlocks       = 1024                    // of one message
 	MaxBlock        = wire.MaxMessage - 1<<16 // bytes of one block; a larger one cannot be sent: it is reported and passed over
 
+	ResumeEvery       = time.Minute // a restored receiver is taken back to where it says at most this often; more are refused, it says it again
 	RefusedEvery      = time.Minute // a receipt that does not fit is reported at most this often, with how many there were
 	ReceiptsPerSecond = 100         // checked; more are dropped, the receiver sends newer ones
 	statusEvery       = time.Second
@@ -85,13 +87,23 @@ type Options struct {
 	Name        string // the destination, as in the site file
 	Gateway     string
 	Key         ed25519.PrivateKey // of this device
-	ReceiverKey ed25519.PublicKey  // whose receipts count
-	Journal     *journal.Journal
-	Cursor      *journal.Cursor
-	Dial        Dial
-	Insecure    bool // shown in the status
-	State       func() State
-	Now         func() tag.Stamp
+	ReceiverKey ed25519.PublicKey  // whose receipts count; nil: of every key that AuthorityKey certifies
+	// AuthorityKey certifies the receiver's keys. Moment is what is known of the
+	// time then.
+	AuthorityKey ed25519.PublicKey
+	Moment       func() evidence.Moment
+	// Known is what KeepKnown was given last, also in an earlier run. An error
+	// says that it is not kept: then nothing is done by what it says.
+	Known     Known
+	KeepKnown func(Known) error
+	Journal   *journal.Journal
+	Cursor    *journal.Cursor
+	Signer    *Signer // of checkpoints; nil: none are sent
+	OneWay    bool    // nothing can come back (a diode): what the transport has delivered counts as arrived
+	Dial      Dial
+	Insecure  bool // shown in the status
+	State     func() State
+	Now       func() tag.Stamp
 	// Refused is called for a receipt that does not fit (code as in
 	// evidence.RefusedError and journal.ReceiptError) or a block that
 	// is too large ("block"), with how many there were since the last call.
@@ -100,6 +112,15 @@ type Options struct {
 	ReceiptWait    time.Duration // DefaultReceiptWait
 	BytesPerSecond int64         // of readings; 0: no limit. Events are never held back by it
 	Log            *slog.Logger
+}
+
+// Known is what must not be forgotten of a destination's receiver, or what was
+// withdrawn or done once counts again.
+type Known struct {
+	Least  uint64 // the number below which no certificate counts
+	Store  string // the last resume that was acted on: whose,
+	Number uint64 // its number,
+	Wall   int64  // and when the receiver signed it
 }
 
 // Status is how a destination is.
@@ -111,6 +132,9 @@ type Status struct {
 	LastReceipt tag.Stamp
 	Backlog     []journal.Backlog
 	Error       string // why it is not as it should be, "" when it is
+	Witnesses   bool   // its receiver is asked to witness the record
+	Witness     journal.WitnessLag
+	Log         string // why what was recorded last is not witnessed, as the receiver says it or as we found; "": it is, or will be
 
 	Messages  uint64 // sent, with repetitions
 	Bytes     uint64
@@ -118,6 +142,7 @@ type Status struct {
 	Refused   uint64 // that did not
 	Dropped   uint64 // that came too fast to be checked
 	Rewinds   uint64
+	Resumes   uint64 // that were acted on
 	Oversized uint64
 }
 
@@ -131,6 +156,12 @@ type Uplink struct {
 	refusedNext time.Time
 	checked     int // receipts in the second that began at checkedFrom
 	checkedFrom time.Time
+
+	from    evidence.Receivers
+	logs    map[wire.Epoch]*logState
+	doubted time.Time // when our own log was last read from end to end for a witness that did not fit
+	trouble string    // why checkpoints wait, as it was logged
+	resumed time.Time // the last resume was acted on
 }
 
 // New returns an uplink that does nothing until Run.
@@ -138,8 +169,12 @@ func New(o Options) *Uplink {
 	if o.ReceiptWait <= 0 {
 		o.ReceiptWait = DefaultReceiptWait
 	}
-	u := &Uplink{o: o, refused: map[string]uint64{}}
-	u.now = Status{Name: o.Name, Insecure: o.Insecure}
+	if o.Moment == nil {
+		o.Moment = func() evidence.Moment { return evidence.Moment{} } // nothing is known
+	}
+	u := &Uplink{o: o, refused: map[string]uint64{}, logs: map[wire.Epoch]*logState{}}
+	u.from = evidence.Receivers{Pinned: o.ReceiverKey, Authority: o.AuthorityKey, Least: o.Known.Least}
+	u.now = Status{Name: o.Name, Insecure: o.Insecure, Witnesses: o.Signer != nil}
 	u.publish()
 	return u
 }

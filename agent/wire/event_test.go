@@ -51,19 +51,17 @@ func TestBytesOfRecordsStay(t *testing.T) {
 	f(Event{Kind: 27, Samples: 9, Record: []tag.Reading{
 		{Tag: 1, Value: tag.BoolValue(true), Quality: tag.GoodQuality, Received: tag.Stamp{Wall: 5, Mono: 6}},
 		{Tag: 1, Value: tag.BoolValue(false), Quality: tag.GoodQuality, Received: tag.Stamp{Wall: 6, Mono: 7}},
-	}}, "081b"+"e2011c"+"0a020101"+"12020a02"+"1a020c02"+"2a0680a080800800"+"32020100"+"3a020101"+"e80109")
+	}}, "081b"+"e2012c"+"42020101"+"480a"+"500c"+"5a020102"+"6a020100"+"72060280a0808008"+"7a020201"+"82010100"+"8a010111"+"92010102"+"9a010101"+"e80109")
 }
 
 // Records of many events do not take more than one bound together: a body of
 // few bytes that promises a million readings is refused before they are made.
 func TestHostileRecords(t *testing.T) {
-	column := bytes.Repeat([]byte{0}, MaxRecords)
-	var body []byte
-	for c := colTag; c < columns; c++ {
-		if c != colSource {
-			body = putBytes(body, protowire.Number(c), column)
-		}
-	}
+	n := protowire.AppendVarint(nil, MaxRecords)
+	body := putBytes(nil, colScans, n)
+	body = putBytes(body, colTags, n)
+	body = putBytes(body, colQualities, append(n, 0))
+	body = putBytes(body, colKinds, append(n, 0))
 	event := protowire.AppendBytes(protowire.AppendTag(nil, 28, protowire.BytesType), body)
 	one, err := DecodeEvent(event)
 	if err != nil || len(one.Record) != MaxRecords {
@@ -77,7 +75,7 @@ func TestHostileRecords(t *testing.T) {
 		t.Errorf("more readings than MaxItems: %v", err)
 	}
 	for what, raw := range map[string][]byte{
-		"columns of two lengths": putBytes(nil, 28, putBytes(putBytes(nil, colTag, []byte{0, 0}), colWall, []byte{0})),
+		"columns of two lengths": putBytes(nil, 28, putBytes(putBytes(nil, colScans, []byte{1}), colTags, []byte{2})),
 		"text that is not UTF-8": putBytes(nil, 24, []byte{0xff}),
 	} {
 		if _, err := DecodeEvent(raw); !errors.Is(err, ErrMalformed) {

@@ -119,7 +119,7 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 		case 5<<3 | bt:
 			err = getHead(p, &e.Heads)
 		case 6<<3 | bt:
-			e.Plan = bytes.Clone(p)
+			e.Plan = own(p)
 		case 7<<3 | vt:
 			e.Sent.Wall = zag(v)
 		case 8<<3 | vt:
@@ -133,7 +133,7 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 		case 12<<3 | vt:
 			e.OutputsArmed = v != 0
 		case 13<<3 | bt:
-			e.Checkpoint = bytes.Clone(p)
+			e.Checkpoint = own(p)
 		case 14<<3 | bt:
 			e.Proof = &Proof{}
 			err = e.Proof.decode(p)
@@ -282,11 +282,11 @@ func DecodeReceipt(b []byte) (*Receipt, error) {
 		case 8<<3 | vt:
 			r.Wall = zag(v)
 		case 9<<3 | bt:
-			r.Witness = bytes.Clone(p)
+			r.Witness = own(p)
 		case 10<<3 | bt:
 			err = text(p, &r.Log)
 		case 11<<3 | bt:
-			r.Certificate = bytes.Clone(p)
+			r.Certificate = own(p)
 		}
 		return err
 	})

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -73,6 +74,14 @@ func visitRaw(b []byte, f func(key, v uint64, p, raw []byte) error) error {
 		}
 	}
 	return nil
+}
+
+// own returns a copy of a field's bytes; nil for none, as it is written.
+func own(p []byte) []byte {
+	if len(p) == 0 {
+		return nil
+	}
+	return bytes.Clone(p)
 }
 
 func zag(v uint64) int64 { return protowire.DecodeZigZag(v) }

@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"bytes"
-	"fmt"
-)
+import "fmt"
 
 // MaxProof is the number of hashes of a proof above which it is none: a log of
 // 2^63 leaves needs fewer.
@@ -79,7 +76,7 @@ func DecodeResume(b []byte) (*Resume, error) {
 			r.Have = append(r.Have, Have{})
 			err = r.Have[len(r.Have)-1].decode(p)
 		case 8<<3 | bt:
-			r.Certificate = bytes.Clone(p)
+			r.Certificate = own(p)
 		}
 		return err
 	})
@@ -104,7 +101,7 @@ func (h *Have) decode(b []byte) error {
 		case 2<<3 | bt:
 			err = getHead(p, &h.Upto)
 		case 3<<3 | bt:
-			h.Witness = bytes.Clone(p)
+			h.Witness = own(p)
 		}
 		return err
 	})
@@ -136,7 +133,7 @@ func DecodeCertificate(b []byte) (*Certificate, error) {
 		case 1<<3 | vt:
 			c.Version = uint32(v)
 		case 2<<3 | bt:
-			c.Key = bytes.Clone(p)
+			c.Key = own(p)
 		case 3<<3 | bt:
 			err = text(p, &c.Name)
 		case 4<<3 | vt:

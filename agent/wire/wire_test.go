@@ -150,10 +150,29 @@ func TestHostileBodies(t *testing.T) {
 		}
 		return putBytes(nil, protowire.Number(n), b)
 	}
-	f("columns of different length", ErrMalformed, readings(col(colTag, 1, 2)))
-	f("columns without tags", ErrMalformed, readings(col(colWall, 1)))
-	f("a quality that is none", ErrMalformed, readings(slicesOf(col(colTag, 1), col(colWall, 1), col(colMono, 1), col(colQuality, 0xffffffff), col(colKind, 1), col(colBits, 1))))
-	f("too many readings", ErrTooLarge, readings(putBytes(nil, colTag, make([]byte, MaxRecords+1))))
+	one := func(more ...[]byte) []byte { // a body of one good reading of tag 1, and more of its columns
+		return slicesOf(append([][]byte{
+			col(colScans, 1), col(colTags, 1), col(colQualities, 1, uint64(tag.GoodQuality)), col(colKinds, 1, uint64(tag.Int)), col(colForms, 0), col(colWidths, 0),
+		}, more...)...)
+	}
+	f("a good body", nil, readings(one()))
+	f("a column twice", ErrMalformed, readings(one(col(colTags, 1))))
+	f("no tags", ErrMalformed, readings(col(colScans, 1)))
+	f("tags without scans", ErrMalformed, readings(col(colTags, 1)))
+	f("a scan of nothing", ErrMalformed, readings(col(colScans, 1, 0)))
+	f("a tag below 0", ErrMalformed, readings(slicesOf(col(colScans, 1), col(colTags, 0, 1))))
+	f("a quality that is none", ErrMalformed, readings(slicesOf(col(colScans, 1), col(colTags, 1), col(colQualities, 1, 0xffffffff), col(colKinds, 1, 0))))
+	f("a quality of nothing", ErrMalformed, readings(slicesOf(col(colScans, 1), col(colTags, 1), col(colQualities, 0, 0), col(colKinds, 1, 0))))
+	f("a kind that is none", ErrMalformed, readings(slicesOf(col(colScans, 1), col(colTags, 1), col(colQualities, 1, 0), col(colKinds, 1, 7))))
+	f("a form that is none", ErrMalformed, readings(one(col(colForms, 1))))
+	f("a wide difference", ErrMalformed, readings(one(col(colWidths, 15))))
+	f("a wide number", ErrMalformed, readings(one(col(colWidths, 9<<4&127|1, 0))))
+	f("numbers of nothing", ErrMalformed, readings(one(col(colFirsts, 1))))
+	f("too few numbers", ErrMalformed, readings(one(col(colWidths, 1<<4))))
+	f("stamps of one scan", ErrMalformed, readings(one(col(colWalls, 1, 1))))
+	f("source times of more", ErrMalformed, readings(one(col(colSourced, 0, 2))))
+	f("too many readings", ErrTooLarge, readings(col(colScans, MaxRecords+1)))
+	f("far too many readings", ErrTooLarge, readings(col(colScans, 1<<63, 1<<63)))
 	f("an envelope without epoch", ErrMalformed, func() error { _, err := DecodeEnvelope([]byte{8, 1}); return err })
 	f("a receipt with a short root", ErrMalformed, func() error {
 		_, err := DecodeReceipt(append(putBytes(nil, 5, make([]byte, 16)), 6<<3|2, 3, 0x1a, 1, 0))
@@ -215,8 +234,25 @@ func FuzzDecode(f *testing.F) {
 	f.Add(EncodeEvents(events))
 	f.Add(EncodeReadings(readings))
 	f.Add((&Receipt{Version: 1, Upto: e.Heads, Refused: []Refused{{Stream: "event", From: 1, To: 2, Code: "x"}}}).Encode(nil))
+	e.Checkpoint, e.Proof, e.Blocks[0].Leaf = []byte("note"), &Proof{Size: 7, Hashes: []Root{{1}, {2}}}, 8
+	f.Add(e.Encode(nil))
+	f.Add((&Receipt{Version: 1, Witness: []byte("note"), Log: "proof", Certificate: []byte("c")}).Encode(nil))
+	f.Add((&Resume{Version: 1, Number: 3, Have: []Have{{Epoch: Epoch{1}, Upto: e.Heads, Witness: []byte("note")}}, Certificate: []byte("c")}).Encode(nil))
+	f.Add((&Certificate{Version: 1, Key: []byte("k"), Name: "n", NotBefore: 1, NotAfter: 2, Number: 3, Least: 2}).Encode(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Whatever is read is written and read again the same.
+		if r, err := DecodeResume(b); err == nil {
+			back, err := DecodeResume(r.Encode(nil))
+			if err != nil || !reflect.DeepEqual(r, back) {
+				t.Fatalf("resume %v\n%+v\n%+v", err, r, back)
+			}
+		}
+		if c, err := DecodeCertificate(b); err == nil {
+			back, err := DecodeCertificate(c.Encode(nil))
+			if err != nil || !reflect.DeepEqual(c, back) {
+				t.Fatalf("certificate %v\n%+v\n%+v", err, c, back)
+			}
+		}
 		if e, err := DecodeEnvelope(b); err == nil {
 			back, err := DecodeEnvelope(e.Encode(nil))
 			if err != nil || !reflect.DeepEqual(e, back) {

@@ -25,7 +25,7 @@ var kinds = map[uint32]string{
 	31: "point-restored", 32: "force-began", 33: "force-ended", 34: "test-began", 35: "test-ended",
 	64: "agent-started", 65: "agent-stopped", 66: "plan-applied", 67: "outputs-armed", 68: "outputs-disarmed", 69: "command-refused",
 	70: "latch-lost", 71: "output-unknown", 72: "clock-stepped", 73: "output-written", 74: "output-failed", deviceEvent: "device-event", 76: "person-refused", ruleChanged: "rule-changed",
-	128: "epoch-started", 129: "tag-table", 130: "gap-recorded", 131: "receipt-refused", 132: "journal-damaged", 133: "clock-noted",
+	128: "epoch-started", 129: "tag-table", 130: "gap-recorded", 131: "receipt-refused", 132: "journal-damaged", 133: "clock-noted", 134: "uplink-withdrawn",
 }
 
 // Kinds of which a line says something else.

@@ -117,9 +117,11 @@ func TestCommands(t *testing.T) {
 		has(`"kind": "output-failed"`, "events", "--json")
 		has(map[string]string{"zh": "不完整", "en": "NOT complete"}[lang], "totals")
 		has("sha256", "export", "GW-1")
+		has(map[string]string{"zh": "未见证", "en": "not witnessed"}[lang], "verify", "GW-1")
 		has("ed25519:", "key", "show")
 		for _, bad := range [][]string{
 			{"gaps", "--check"},
+			{"verify", "--check"},
 			{"enroll", "GW/1", "x"},
 			{"enroll", "GW-1", "x"},
 			{"key", "make"},
@@ -135,7 +137,7 @@ func TestCommands(t *testing.T) {
 		} {
 			code, _, errs := call(t, append(bad, "--db", dir, "--lang", lang)...)
 			want := 2
-			if bad[0] == "gaps" {
+			if len(bad) == 2 && bad[1] == "--check" {
 				want = 1
 			} else if errs == "" {
 				t.Errorf("%q: nothing is said", bad)
@@ -195,7 +197,7 @@ func TestNeverHeard(t *testing.T) {
 			}
 		}
 		_, out, _ := call(t, "gateways", "--db", dir, "--lang", lang)
-		if f := strings.Fields(strings.Split(out, "\n")[1]); len(f) != 6 || f[2] != "-" || f[3] != "-" || f[4] != "-" {
+		if f := strings.Fields(strings.Split(out, "\n")[1]); len(f) != 7 || f[6] != "-" || f[2] != "-" || f[3] != "-" || f[4] != "-" {
 			t.Errorf("%s", out)
 		}
 	}
@@ -282,7 +284,7 @@ func TestWords(t *testing.T) {
 // agent's own.
 func TestKinds(t *testing.T) {
 	known := 0
-	for k := range rules.Kind(128) {
+	for k := range rules.Kind(192) {
 		name := operate.KindName(k)
 		if got := kindName(uint32(k)); got != name {
 			t.Errorf("kind %d: %s here, %s in the agent", k, got, name)
@@ -291,8 +293,8 @@ func TestKinds(t *testing.T) {
 			known++
 		}
 	}
-	if known != 49 || rules.TestEnded != 35 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent || ring.PersonRefused != 76 || ring.RuleChanged != ruleChanged ||
-		ring.EpochStarted != 128 || ring.TagTable != 129 || ring.GapRecorded != 130 || ring.ReceiptRefused != 131 || ring.JournalDamaged != 132 || ring.ClockNoted != 133 {
+	if known != 56 || ring.ClockNoted != 133 || ring.UplinkWithdrawn != 134 || rules.TestEnded != 35 || ring.ClockStepped != 72 || ring.OutputWritten != 73 || ring.OutputFailed != 74 || ring.DeviceEvent != deviceEvent || ring.PersonRefused != 76 || ring.RuleChanged != ruleChanged ||
+		ring.EpochStarted != 128 || ring.TagTable != 129 || ring.GapRecorded != 130 || ring.ReceiptRefused != 131 || ring.JournalDamaged != 132 {
 		t.Errorf("%d kinds, or a number has moved", known)
 	}
 }

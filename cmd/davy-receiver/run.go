@@ -54,15 +54,21 @@ func openKey(c *cli.Call) (ed25519.PrivateKey, error) {
 		return evidence.LoadOrCreateKey(c.Flag("db"))
 	}
 	key, err := evidence.LoadKey(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeKey(path)
 	}
+	return key, err
+}
+
+// makeKey makes a key file; fs.ErrExist where there is one.
+func makeKey(path string) (ed25519.PrivateKey, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".key-*")
 	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if key, err = evidence.LoadOrCreateKey(dir); err != nil {
+	key, err := evidence.LoadOrCreateKey(dir)
+	if err != nil {
 		return nil, err
 	}
 	if err := os.Link(filepath.Join(dir, evidence.KeyFile), path); err != nil {
@@ -113,10 +119,19 @@ func run(ctx context.Context, c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(c.Flag("db"))
-	if errors.Is(err, store.ErrLocked) {
-		return &cli.Error{Exit: cli.Failed, Key: "davy-receiver.locked", Args: i18n.Args{"dir": c.Flag("db")}}
+	certificate, err := loadCertificate(c, key, log)
+	if err != nil {
+		return err
 	}
+	silent, err := positive(c, "silent")
+	if err != nil {
+		return err
+	}
+	withheld, err := positive(c, "withheld")
+	if err != nil {
+		return err
+	}
+	st, err := openLocked(c)
 	if err != nil {
 		return err
 	}
@@ -132,7 +147,10 @@ func run(ctx context.Context, c *cli.Call) error {
 	}
 	opts.ClientID = "davy-receiver-" + st.ID()[:12]
 	r := &receiver{opts: opts, log: log}
-	r.in = ingest.New(ingest.Options{Store: st, Key: key, Publish: r.publish, Now: time.Now, Log: log, DropOne: c.Flag("fault") == faultDropOne})
+	r.in = ingest.New(ingest.Options{
+		Store: st, Key: key, Name: c.Flag("name"), Certificate: certificate, Publish: r.publish, Now: time.Now, Log: log,
+		Silent: silent, Withheld: withheld, DropOne: c.Flag("fault") == faultDropOne,
+	})
 	r.ready = func() {
 		line, err := json.Marshal(map[string]any{"ready": true, "broker": opts.Broker, "key": publicKey(key), "store": st.ID(), "pid": os.Getpid()})
 		if err == nil {
@@ -145,6 +163,24 @@ func run(ctx context.Context, c *cli.Call) error {
 		}
 	}
 	return r.Run(ctx)
+}
+
+// openLocked opens the database as its only writer.
+func openLocked(c *cli.Call) (*store.Store, error) {
+	st, err := store.Open(c.Flag("db"))
+	if errors.Is(err, store.ErrLocked) {
+		return nil, &cli.Error{Exit: cli.Failed, Key: "davy-receiver.locked", Args: i18n.Args{"dir": c.Flag("db")}}
+	}
+	return st, err
+}
+
+// positive reads a flag that is a length of time.
+func positive(c *cli.Call, flag string) (time.Duration, error) {
+	d, err := time.ParseDuration(c.Flag(flag))
+	if err != nil || d <= 0 {
+		return 0, cli.Usage("davy-receiver.bad-pause", i18n.Args{"value": c.Flag(flag)})
+	}
+	return d, nil
 }
 
 // readyWriter returns where the line of JSON goes that says that the receiver listens.

@@ -16,6 +16,7 @@ import (
 	"davy/agent/cli"
 	"davy/agent/i18n"
 	"davy/agent/wire"
+	"davy/cmd/davy-receiver/gate"
 	"davy/cmd/davy-receiver/store"
 )
 
@@ -114,7 +115,7 @@ func head(l i18n.Lang, keys ...string) []string {
 // enroll enters a gateway by the fingerprint of its key.
 func enroll(ctx context.Context, c *cli.Call) error {
 	id, print := c.Args[0], c.Args[1]
-	if !validID(id) {
+	if !gate.ValidID(id) {
 		return cli.Usage("davy-receiver.bad-gateway", i18n.Args{"id": id})
 	}
 	if !validFingerprint(print) {
@@ -131,16 +132,6 @@ func enroll(ctx context.Context, c *cli.Call) error {
 	}
 	c.Say("davy-receiver.enrolled", i18n.Args{"id": id, "fingerprint": print})
 	return nil
-}
-
-// validID reports whether an id may be a topic level: A-Z a-z 0-9 -.
-func validID(id string) bool {
-	for _, r := range id {
-		if !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') {
-			return false
-		}
-	}
-	return id != "" && len(id) <= 64
 }
 
 // validFingerprint reports whether s can be a fingerprint: 52 of A-Z 2-7,
@@ -167,6 +158,10 @@ type gatewayLine struct {
 	Armed       bool   `json:"outputs_armed"`
 	Clock       bool   `json:"clock_trusted"`
 	Receipts    int64  `json:"receipts"`
+	// Findings are the kinds of what stands, see gaps; Resume, where this
+	// receiver was restored, how often it told the gateway, which has not gone on yet.
+	Findings []string `json:"findings"`
+	Resume   int64    `json:"resume,omitempty"`
 }
 
 // gateways lists who is enrolled, and who sent without being it.
@@ -180,13 +175,27 @@ func gateways(ctx context.Context, c *cli.Call) error {
 	if err != nil {
 		return err
 	}
+	resumes, err := st.Telling(ctx)
+	if err != nil {
+		return err
+	}
 	lines := []gatewayLine{}
 	for _, g := range all {
 		n, _, err := st.ReceiptCount(ctx, g.ID)
 		if err != nil {
 			return err
 		}
-		lines = append(lines, gatewayLine{g.ID, g.Fingerprint, g.Destination, g.Enrolled, g.Heard, g.Armed, g.ClockTrusted, n})
+		line := gatewayLine{g.ID, g.Fingerprint, g.Destination, g.Enrolled, g.Heard, g.Armed, g.ClockTrusted, n, []string{}, resumes[g.ID]}
+		found, err := st.Findings(ctx, g.ID)
+		if err != nil {
+			return err
+		}
+		for i := range found {
+			if f := &found[i]; f.Ended == 0 && !slices.Contains(line.Findings, f.Kind) {
+				line.Findings = append(line.Findings, f.Kind)
+			}
+		}
+		lines = append(lines, line)
 	}
 	strangers, err := st.Verdicts(ctx)
 	if err != nil {
@@ -198,16 +207,21 @@ func gateways(ctx context.Context, c *cli.Call) error {
 	if c.JSON {
 		return printJSON(c.Out, map[string]any{"gateways": lines, "strangers": strangers})
 	}
-	rows := [][]string{head(c.Lang, "gateway", "fingerprint", "heard", "outputs", "clock", "receipts")}
+	rows := [][]string{head(c.Lang, "gateway", "fingerprint", "heard", "outputs", "clock", "receipts", "found")}
 	for _, g := range lines {
 		outputs, clock := "-", "-" // nobody knows before it was heard
 		if g.Heard != 0 {
 			outputs = c.Lang.Text(pick(g.Armed, "davy-receiver.armed", "davy-receiver.disarmed"), nil)
 			clock = c.Lang.Text(pick(g.Clock, "davy-receiver.trusted", "davy-receiver.untrusted"), nil)
 		}
-		rows = append(rows, []string{g.ID, g.Fingerprint, when(g.Heard), outputs, clock, fmt.Sprint(g.Receipts)})
+		rows = append(rows, []string{g.ID, g.Fingerprint, when(g.Heard), outputs, clock, fmt.Sprint(g.Receipts), foundShort(c.Lang, g.Findings)})
 	}
 	table(c.Out, rows)
+	for _, g := range lines {
+		if g.Resume > 0 {
+			c.Say("davy-receiver.telling", i18n.Args{"gateway": g.ID, "n": g.Resume})
+		}
+	}
 	for _, v := range strangers {
 		c.Say("davy-receiver.stranger", i18n.Args{"n": v.N, "gateway": v.Gateway, "verdict": i18n.Key("davy-receiver.verdict." + v.Verdict)})
 	}
@@ -265,13 +279,24 @@ func gaps(ctx context.Context, c *cli.Call) error {
 	}
 	losses = append(losses, l...)
 	bad = bad || len(forks) > 0 || len(losses) > 0
+	found, err := st.Findings(ctx, gateway)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		found = []store.Finding{}
+	}
+	for i := range found {
+		bad = bad || found[i].Ended == 0 && found[i].Kind != store.Restored
+	}
 	switch {
 	case c.JSON:
-		if err := printJSON(c.Out, map[string]any{"missing": missing, "forks": forks, "losses": losses, "never_heard": silent}); err != nil {
+		if err := printJSON(c.Out, map[string]any{"missing": missing, "forks": forks, "losses": losses, "never_heard": silent, "findings": found}); err != nil {
 			return err
 		}
-	case len(missing)+len(forks)+len(losses) > 0:
+	case len(missing)+len(forks)+len(losses)+len(found) > 0:
 		sayGaps(c, missing, forks, losses)
+		sayFindings(c, found)
 	case len(silent) < len(about):
 		c.Say("davy-receiver.no-gaps", nil)
 	case len(about) == 0:
@@ -289,13 +314,10 @@ func gaps(ctx context.Context, c *cli.Call) error {
 }
 
 func sayGaps(c *cli.Call, missing []store.Stretch, forks []store.Fork, losses []store.Loss) {
-	rows := [][]string{head(c.Lang, "gateway", "epoch", "stream", "numbers", "what")}
-	span := func(from, to uint64) string {
-		if from == to {
-			return fmt.Sprint(from)
-		}
-		return fmt.Sprintf("%d..%d", from, to)
+	if len(missing)+len(forks)+len(losses) == 0 {
+		return
 	}
+	rows := [][]string{head(c.Lang, "gateway", "epoch", "stream", "numbers", "what")}
 	for _, m := range missing {
 		text := c.Lang.Text("davy-receiver.gap."+m.State, i18n.Args{"cause": m.Cause})
 		rows = append(rows, []string{m.Gateway, m.Epoch[:8], m.Stream, span(m.From, m.To), text})

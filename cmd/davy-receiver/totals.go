@@ -45,9 +45,9 @@ type gatewayTotals struct {
 
 // totals prints the figures that are computed from the rows.
 func totals(ctx context.Context, c *cli.Call) error {
-	pause, err := time.ParseDuration(c.Flag("pause"))
-	if err != nil || pause <= 0 {
-		return cli.Usage("davy-receiver.bad-pause", i18n.Args{"value": c.Flag("pause")})
+	pause, err := positive(c, "pause")
+	if err != nil {
+		return err
 	}
 	var after int64
 	if s := c.Flag("after"); s != "" {

@@ -36,7 +36,17 @@ type journalStat struct {
 
 // journalCommand reads the journal without changing it.
 func journalCommand(c *cli.Call) error {
-	if c.Args[0] != "stat" && c.Args[0] != "export" {
+	for _, flag := range []string{"from", "to", "epoch", "streams"} {
+		if c.Set(flag) && !c.Set("evidence") {
+			return cli.Usage("davy.evidence.needs", i18n.Args{"flag": "--" + flag})
+		}
+	}
+	switch {
+	case c.Args[0] == "verify":
+		return verifyCommand(c)
+	case c.Args[0] == "salvage":
+		return salvageCommand(c)
+	case c.Args[0] != "stat" && c.Args[0] != "export" || len(c.Args) > 1:
 		return cli.Usage("davy.journal.what", nil)
 	}
 	r, err := journal.OpenReadOnly(journalDir(c.Flag("state")))
@@ -47,10 +57,13 @@ func journalCommand(c *cli.Call) error {
 		return err
 	}
 	defer r.Close()
-	if c.Args[0] == "export" {
-		err = history.Export(c.Out, r)
-	} else {
+	switch {
+	case c.Args[0] == "stat":
 		err = statJournal(c, r)
+	case c.Set("evidence"):
+		err = exportEvidence(c, r)
+	default:
+		err = history.Export(c.Out, r)
 	}
 	if err != nil || len(r.Damaged) == 0 {
 		return err

@@ -68,11 +68,15 @@ var House = []Package{
 	{Path: "agent/merkle"}, // the tree of a log that only grows
 	{Path: "agent/journal", Side: Keeper, Ours: "agent/merkle agent/ring agent/wire drivers/tag", Libs: "go.etcd.io/bbolt"},
 	{Path: "agent/evidence", Side: Keeper, Ours: "agent/merkle agent/wire drivers/tag", Libs: "golang.org/x/mod"},
+	{Path: "agent/export", Side: Keeper, Ours: "agent/evidence agent/merkle agent/wire"}, // the evidence file: written and verified
 	{Path: "agent/record", Side: Keeper, Ours: "agent/config agent/evidence agent/journal agent/ring agent/wire rules drivers/tag"},
-	{Path: "agent/uplink", Side: Keeper, Ours: "agent/clock agent/evidence agent/journal agent/wire drivers/tag"},
+	{Path: "agent/uplink", Side: Keeper, Ours: "agent/clock agent/evidence agent/journal agent/merkle agent/wire drivers/tag"},
 	{Path: "agent/uplink/feed", Side: Keeper, Ours: "agent/journal agent/wire drivers/tag"},
+	{Path: "agent/uplink/hj212", Side: Keeper, Ours: "agent/i18n agent/ring agent/uplink/feed agent/wire rules drivers/tag"},
+	{Path: "agent/uplink/jsonl", Side: Keeper, Ours: "agent/journal agent/ring agent/uplink/feed agent/uplink/mqtt agent/wire rules drivers/tag"},
+	{Path: "agent/uplink/sparkplug", Side: Keeper, Ours: "agent/journal agent/uplink/feed agent/uplink/jsonl agent/uplink/mqtt agent/wire drivers/tag", Libs: "google.golang.org/protobuf/encoding/protowire"},
 	{Path: "agent/uplink/mqtt", Side: Keeper, Ours: "agent/uplink agent/wire", Libs: "github.com/eclipse/paho.mqtt.golang"},
-	{Path: "agent/keep", Side: Keeper, Ours: "agent/clock agent/config agent/evidence agent/journal agent/record agent/ring agent/supervise agent/uplink agent/uplink/mqtt agent/wire rules drivers drivers/tag"},
+	{Path: "agent/keep", Side: Keeper, Ours: "agent/clock agent/config agent/evidence agent/journal agent/merkle agent/record agent/ring agent/secret agent/supervise agent/uplink agent/uplink/... agent/wire rules drivers drivers/tag"},
 
 	// What reads the record back: pure, of neither process.
 	{Path: "agent/replay", Side: Keeper, Ours: "agent/config agent/people agent/ring agent/wire rules rules/load rules/unit drivers/tag"},
@@ -88,8 +92,8 @@ var House = []Package{
 	{Path: "cmd/davy", Ours: "agent agent/... rules rules/ruletest drivers drivers/... firmware-configs"},
 	{Path: "cmd/davy-receiver/wirepb", Libs: "google.golang.org/protobuf"},
 	{Path: "cmd/davy-receiver/gate", Ours: "agent/wire"},
-	{Path: "cmd/davy-receiver/store", Ours: "agent/wire agent/evidence cmd/davy-receiver/wirepb drivers/tag", Libs: "modernc.org/sqlite"},
-	{Path: "cmd/davy-receiver/ingest", Ours: "agent/wire agent/evidence cmd/davy-receiver/gate cmd/davy-receiver/store cmd/davy-receiver/wirepb rules drivers/tag", Libs: "google.golang.org/protobuf"},
+	{Path: "cmd/davy-receiver/store", Ours: "agent/wire agent/evidence agent/merkle cmd/davy-receiver/wirepb drivers/tag", Libs: "modernc.org/sqlite"},
+	{Path: "cmd/davy-receiver/ingest", Ours: "agent/wire agent/evidence agent/merkle cmd/davy-receiver/gate cmd/davy-receiver/store cmd/davy-receiver/wirepb rules drivers/tag", Libs: "google.golang.org/protobuf"},
 	{Path: "cmd/davy-receiver", Ours: "agent/wire agent/evidence agent/i18n agent/cli agent/clock agent/uplink/mqtt cmd/davy-receiver/... rules drivers/tag", Libs: "github.com/eclipse/paho.mqtt.golang github.com/mochi-mqtt/server/v2"},
 	{Path: "cmd/davy-plant/relay"}, // a serial line between two ends that takes its time
 	{Path: "cmd/davy-plant/modbus", Ours: "drivers/tag"},

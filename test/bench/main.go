@@ -19,6 +19,7 @@ import (
 	"davy/test/bench/exprbench"
 	"davy/test/bench/figure"
 	"davy/test/bench/gapbench"
+	"davy/test/bench/journalbench"
 	"davy/test/bench/linebench"
 	"davy/test/bench/modbusbench"
 	"davy/test/bench/opcuabench"
@@ -44,6 +45,12 @@ var groups = []group{
 	{"rtu", linebench.Run},
 	{"binary", binary},
 	{"start.watching_s", startbench.Run},
+	{"journal.bytes_per_reading", journalbench.Bytes},
+	{"journal.written_per_reading", journalbench.Written},
+	{"journal.durable_per_s_vs_append", journalbench.Durable},
+	{"journal.fsyncs_per_event_commit", journalbench.Syncs},
+	{"journal.commits_per_s_in_flood", journalbench.Flood},
+	{"journal.append_after_drain_ratio", journalbench.Drain},
 	{"react.beat_gap_ms", gapbench.Run},
 	{"react.loaded_vs_idle", reactbench.Run},
 	{"rss", demobench.Run},

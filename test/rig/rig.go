@@ -267,9 +267,12 @@ func (r *Rig) JSON(into any, name string, args ...string) error {
 }
 
 // Mosquitto starts a mosquitto of the rig's own on a port of loopback; again
-// after a kill.
-func (r *Rig) Mosquitto(port int) (*Proc, error) {
-	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence false\n", port)
+// after a kill. It lets everybody in, unless lines of its configuration say whom.
+func (r *Rig) Mosquitto(port int, lines ...string) (*Proc, error) {
+	if len(lines) == 0 {
+		lines = []string{"allow_anonymous true"}
+	}
+	conf := fmt.Sprintf("listener %d 127.0.0.1\npersistence false\n%s\n", port, strings.Join(lines, "\n"))
 	if os.Geteuid() == 0 {
 		conf += "user root\n" // else it gives root up, and cannot read its own file
 	}

@@ -10,7 +10,10 @@
 // new client, with CleanSession, and whoever owns a Conn calls Dial again,
 // with a pause of his own. Bytes from the broker pass a guard that bounds what
 // it can make us allocate. TLS fails closed: a connection that asked for it is
-// verified against the given CA file or the system's roots, or is not made.
+// verified against the given CA file or the system's roots, or is not made. It
+// is TLS 1.3; 1.2 only with suites that are named. Files are read again at each
+// connection, so that what was renewed counts without a restart. What a clock
+// that is not trusted says of certificates stands at Options.Clock.
 //
 // Nothing is durable here. A Conn owns its goroutines; Close waits for them.
 //
@@ -19,14 +22,11 @@ package mqtt
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,8 +63,24 @@ type Options struct {
 	CAFile   string // PEM; "" the system's roots; only with tls://
 	CertFile string // PEM of the client's certificate; only with tls://
 	KeyFile  string
-	Window   int // DefaultWindow
-	MaxIn    int // bytes of an incoming packet; DefaultMax
+	// CA, Cert and Key are the same as bytes, for who keeps them elsewhere; a
+	// file counts before them. Cert alone may hold both.
+	CA, Cert, Key []byte
+	ServerName    string   // that the broker's certificate must have; "": the host of Broker
+	Suites        []uint16 // of TLS 1.2, which is allowed then; nil: TLS 1.3 only
+	// Clock is the time to check certificates at; nil: the system's. Where it is
+	// not trusted it is the newest instant that has certainly passed: then a
+	// certificate that had run out by then is refused as always, but one that
+	// seems not to be valid yet is taken, for it is the clock that is behind. So
+	// a gateway without a clock gets through, and one whose clock was set back
+	// believes nothing that has run out since the bound.
+	Clock  func() (now time.Time, trusted bool)
+	Window int // DefaultWindow
+	MaxIn  int // bytes of an incoming packet; DefaultMax
+
+	// Will is what the broker publishes at QoS 1 when the connection ends without
+	// a word; nil: nothing.
+	Will *Message
 
 	// Filters are subscribed at QoS 1 before Dial returns; Received gets every
 	// message. It must not block: the connection's own goroutine calls it,
@@ -127,45 +143,9 @@ func Address(broker string) (hostport string, secure bool, err error) {
 	return net.JoinHostPort(u.Hostname(), port), secure, nil
 }
 
-// tlsConfig makes the verification of a tls:// broker; nil for tcp://.
-func tlsConfig(o *Options, hostport string, secure bool) (*tls.Config, error) {
-	if !secure {
-		if o.CAFile != "" || o.CertFile != "" || o.KeyFile != "" {
-			return nil, fmt.Errorf("broker %q: certificates are given, but the address is not tls://", o.Broker)
-		}
-		return nil, nil
-	}
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return nil, fmt.Errorf("broker %q: %w", o.Broker, err)
-	}
-	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read CA file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read CA file %s: no certificate in it", o.CAFile)
-		}
-	}
-	if (o.CertFile == "") != (o.KeyFile == "") {
-		return nil, fmt.Errorf("broker %q: a client certificate needs its key, and a key its certificate", o.Broker)
-	}
-	if o.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read client certificate: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
-}
-
 // clientOptions are the library's, with everything that it would do on its own switched off.
 func clientOptions(o *Options) *paho.ClientOptions {
-	return paho.NewClientOptions().
+	po := paho.NewClientOptions().
 		AddBroker(o.Broker).
 		SetClientID(o.ClientID).
 		SetUsername(o.User).
@@ -181,6 +161,10 @@ func clientOptions(o *Options) *paho.ClientOptions {
 		SetWriteTimeout(WriteTimeout).
 		SetKeepAlive(KeepAlive).
 		SetPingTimeout(PingTimeout)
+	if o.Will != nil {
+		po.SetBinaryWill(o.Will.Topic, o.Will.Payload, 1, false)
+	}
+	return po
 }
 
 // Dial connects, and subscribes if there is something to subscribe to. It
@@ -192,7 +176,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	}
 	conf, err := tlsConfig(&o, hostport, secure)
 	if err != nil {
-		return nil, err
+		return nil, &Error{CodeTLS, err}
 	}
 	if o.Window <= 0 {
 		o.Window = DefaultWindow
@@ -205,7 +189,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	defer stop()
 	po := clientOptions(&o)
 	po.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
-		g, err := open(dialing, hostport, conf, o.MaxIn)
+		g, err := open(dialing, hostport, conf, &o)
 		if err != nil {
 			return nil, err
 		}
@@ -259,28 +243,10 @@ func granted(t paho.Token, filters []string) error {
 	result := st.Result()
 	for _, f := range filters {
 		if code, ok := result[f]; !ok || code != 1 {
-			return fmt.Errorf("the broker refused %s (code 0x%02x)", f, code)
+			return &Error{CodeSubscribe, fmt.Errorf("the broker refused %s (code 0x%02x)", f, code)}
 		}
 	}
 	return nil
-}
-
-// open dials the broker; the connection is guarded.
-func open(ctx context.Context, hostport string, conf *tls.Config, max int) (*guard, error) {
-	d := net.Dialer{KeepAlive: KeepAlive, ControlContext: userTimeout}
-	conn, err := d.DialContext(ctx, "tcp", hostport)
-	if err != nil {
-		return nil, err
-	}
-	if conf != nil {
-		t := tls.Client(conn, conf)
-		if err := t.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
-			return nil, fmt.Errorf("tls: %w", err)
-		}
-		conn = t
-	}
-	return &guard{Conn: conn, max: max}, nil
 }
 
 // await waits for a token with a deadline of our own.
@@ -337,6 +303,61 @@ func (c *Conn) Publish(ctx context.Context, topic string, payload []byte) error 
 		}
 	}()
 	return nil
+}
+
+// Flush waits until the broker has acknowledged every message that Publish took.
+// It is for who calls Publish from the same goroutine.
+func (c *Conn) Flush(ctx context.Context) error {
+	held := 0
+	defer func() {
+		for range held {
+			<-c.window
+		}
+	}()
+	for range cap(c.window) {
+		select {
+		case c.window <- struct{}{}:
+			held++
+		case <-c.done:
+			return c.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return c.Err()
+}
+
+// Put sends payload at QoS 0, for protocols that prescribe it, and returns when
+// it is written. Barrier tells when the broker has it.
+func (c *Conn) Put(ctx context.Context, topic string, payload []byte) error {
+	return c.within(ctx, "put", func() paho.Token { return c.client.Publish(topic, 0, false, payload) })
+}
+
+// Barrier returns when the broker has taken every message before it: it takes
+// the packets of a connection in their order (MQTT 3.1.1, 4.6), and answers one
+// that means nothing.
+func (c *Conn) Barrier(ctx context.Context) error {
+	return c.within(ctx, "barrier", func() paho.Token { return c.client.Unsubscribe(barrierTopic) })
+}
+
+// barrierTopic is a filter that nobody subscribes to.
+const barrierTopic = "davy/barrier"
+
+// within does one operation and waits for its end; where that does not come
+// within AckTimeout, the connection ends.
+func (c *Conn) within(ctx context.Context, what string, do func() paho.Token) error {
+	if !c.enter() {
+		return c.Err()
+	}
+	defer c.wait.Done()
+	limited, stop := context.WithTimeout(ctx, AckTimeout)
+	defer stop()
+	err := c.await(limited, do())
+	if err != nil && ctx.Err() == nil {
+		c.fail(fmt.Errorf("%s: %w", what, err))
+		return c.Err()
+	}
+	return err
 }
 
 // enter counts one more message under way; false when the connection is not open.

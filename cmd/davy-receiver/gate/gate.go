@@ -63,8 +63,19 @@ const UpTopics = "davy/1/+/up/+"
 // gatewayOf returns the gateway that a topic names, "" if it names none.
 func gatewayOf(topic string) string {
 	p := strings.Split(topic, "/")
-	if len(p) != 5 || p[0] != "davy" || p[1] != "1" || p[3] != "up" {
+	if len(p) != 5 || p[0] != "davy" || p[1] != "1" || p[3] != "up" || !ValidID(p[2]) {
 		return ""
 	}
 	return p[2]
+}
+
+// ValidID reports whether a gateway's id is one level of a topic that means
+// nothing else: A-Z a-z 0-9 -, at most 64 characters.
+func ValidID(id string) bool {
+	for _, r := range id {
+		if !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 64
 }

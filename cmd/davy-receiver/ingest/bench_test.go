@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"davy/agent/evidence"
+	"davy/agent/merkle"
 	"davy/agent/wire"
 	"davy/cmd/davy-receiver/store"
 	"davy/drivers/tag"
@@ -30,6 +32,9 @@ type gw struct {
 	heads map[string]wire.Head
 	n     int
 	all   []record
+	log   []merkle.Hash // in the stored form
+	size  int64         // leaves of it
+	mono  int64         // of what was sent last
 }
 
 type record struct {
@@ -73,6 +78,7 @@ func (g *gw) readings(n int) wire.Block {
 func (g *gw) block(stream string, body []byte, events []wire.Event, readings []tag.Reading) wire.Block {
 	h := g.heads[stream]
 	b := wire.Block{Stream: stream, First: h.Number + 1, Count: uint32(max(len(events)+len(readings), 1)), Body: body, RootBefore: h.Root}
+	b.Leaf = g.grow(wire.LeafData(b.RootBefore, b.Stream, b.First, b.Count, sha256.Sum256(body)))
 	g.heads[stream] = wire.Head{Stream: stream, Number: b.Last(), Root: b.RootAfter()}
 	for i := range events {
 		g.all = append(g.all, record{g.epoch, stream, b.First + uint64(i), events[i].Append(nil)})
@@ -81,6 +87,57 @@ func (g *gw) block(stream string, body []byte, events []wire.Event, readings []t
 		g.all = append(g.all, record{g.epoch, stream, b.First + uint64(i), wire.AppendReading(nil, readings[i])})
 	}
 	return b
+}
+
+// grow adds a leaf to the epoch's log.
+func (g *gw) grow(data []byte) uint64 {
+	tree := merkle.Tree{}
+	more, err := tree.Add(g.size, tree.Leaf(data), g.at)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	g.log = append(g.log, more...)
+	g.size++
+	return uint64(g.size - 1)
+}
+
+func (g *gw) at(place int64) (merkle.Hash, error) { return g.log[place], nil }
+
+func (g *gw) checkpoint(size int64) *evidence.Checkpoint {
+	root, _ := merkle.Tree{}.Root(size, g.at)
+	return &evidence.Checkpoint{Gateway: g.id, Epoch: g.epoch, Size: uint64(size), Root: root, At: tag.Stamp{Wall: 7, Mono: 8}, Trusted: true}
+}
+
+func (g *gw) note(size int64) []byte {
+	b, err := g.checkpoint(size).Sign(g.key)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return b
+}
+
+// vouch puts the checkpoint of the whole log into an envelope, with the proof
+// from a size that was witnessed; 0: without.
+func (g *gw) vouch(e *wire.Envelope, from int64) *wire.Envelope {
+	e.Checkpoint = g.note(g.size)
+	if from > 0 {
+		hashes, err := merkle.Tree{}.ProveGrowth(g.size, from, g.at)
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		e.Proof = &wire.Proof{Size: uint64(from)}
+		for _, h := range hashes {
+			e.Proof.Hashes = append(e.Proof.Hashes, wire.Root(h))
+		}
+	}
+	return e
+}
+
+// sent says when an envelope is sent, by its gateway's clock.
+func (g *gw) sent(e *wire.Envelope, boot string, wall int64) *wire.Envelope {
+	g.mono++
+	e.Boot, e.Sent, e.ClockTrusted = boot, tag.Stamp{Wall: wall, Mono: g.mono}, true
+	return e
 }
 
 func (g *gw) envelope(blocks ...wire.Block) *wire.Envelope {
@@ -107,6 +164,7 @@ type bench struct {
 	st       *store.Store
 	in       *Ingest
 	receipts []*wire.Receipt
+	resumes  []*wire.Resume
 	acks     int
 	wall     int64
 	down     bool // receipts cannot be sent
@@ -132,13 +190,21 @@ func (b *bench) open(drop bool) {
 	}
 	b.st = st
 	b.in = New(Options{
-		Store: st, Key: key(2), Log: slog.New(slog.DiscardHandler), DropOne: drop,
+		Store: st, Key: key(2), Name: "province +1", Log: slog.New(slog.DiscardHandler), DropOne: drop,
 		Now: func() time.Time { b.wall += 1e6; return time.Unix(0, b.wall) },
 		Publish: func(_ context.Context, topic string, payload []byte) error {
 			if b.down {
 				return errors.New("down")
 			}
 			s, err := wire.DecodeSigned(payload)
+			if err == nil && s.Verify(wire.ResumeKind) {
+				r, err := wire.DecodeResume(s.Body)
+				if err != nil || topic != "davy/1/"+r.Gateway+"/receipt" || r.Store != b.st.ID() || r.Version != wire.Version || r.Destination != "regulator" {
+					b.t.Errorf("%v: resume on %s: %+v", err, topic, r)
+				}
+				b.resumes = append(b.resumes, r)
+				return nil
+			}
 			if err != nil || !s.Verify(wire.ReceiptKind) {
 				b.t.Errorf("a receipt that is not signed: %v", err)
 				return nil
@@ -172,6 +238,14 @@ func (b *bench) take(all ...Message) []*wire.Receipt {
 	}
 	b.in.Take(b.t.Context(), all)
 	return b.receipts
+}
+
+// watch lets the receiver look after its gateways at a later time.
+func (b *bench) watch(later time.Duration) []*wire.Resume {
+	b.wall += int64(later)
+	b.resumes = nil
+	b.in.Watch(b.t.Context())
+	return b.resumes
 }
 
 // fits fails unless the receipts' last word on a stream is what the gateway has.
@@ -242,6 +316,27 @@ func (b *bench) losses() []store.Loss {
 		b.t.Fatal(err)
 	}
 	return l
+}
+
+// expectFound fails unless these kinds of findings are on record, "-" before one that is over.
+func (b *bench) expectFound(want ...string) []store.Finding {
+	b.t.Helper()
+	all, err := b.st.Findings(b.t.Context(), "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	got := []string{}
+	for _, f := range all {
+		kind := f.Kind
+		if f.Ended != 0 {
+			kind = "-" + kind
+		}
+		got = append(got, kind)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		b.t.Errorf("found %v, want %v: %+v", got, want, all)
+	}
+	return all
 }
 
 func (b *bench) verdicts() map[string]int64 {

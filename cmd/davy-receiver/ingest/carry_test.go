@@ -106,8 +106,14 @@ func TestOlderDatabase(t *testing.T) {
 			t.Fatal(c, err)
 		}
 	}
-	if _, err := db.Exec(`DROP TABLE sample`); err != nil {
-		t.Fatal(err)
+	for _, drop := range []string{
+		`DROP TABLE sample`, `DROP TABLE witness`, `DROP TABLE finding`, `DROP TABLE sender`, `DROP TABLE resume`, `DROP INDEX chain_open`, `DROP INDEX block_leaf`,
+		`ALTER TABLE block DROP COLUMN leaf`, `ALTER TABLE chain DROP COLUMN moved`, `ALTER TABLE epoch DROP COLUMN seq`,
+		`ALTER TABLE gateway DROP COLUMN boot`, `ALTER TABLE gateway DROP COLUMN mono`, `ALTER TABLE gateway DROP COLUMN behind`,
+	} {
+		if _, err := db.Exec(drop); err != nil {
+			t.Fatal(drop, err)
+		}
 	}
 	_ = db.Close()
 	st, err := store.Beside(b.dir, false) // a command that only shows reads it as it is
@@ -116,6 +122,15 @@ func TestOlderDatabase(t *testing.T) {
 	}
 	if err := st.Events(t.Context(), "GW-1", nil, func(*store.Event) error { return nil }); err != nil {
 		t.Error(err)
+	}
+	if found, err := st.Findings(t.Context(), ""); err != nil || len(found) != 0 {
+		t.Errorf("%v: %+v", err, found)
+	}
+	if telling, err := st.Telling(t.Context()); err != nil || len(telling) != 0 {
+		t.Errorf("%v: %+v", err, telling)
+	}
+	if logs, err := st.Verify(t.Context(), "GW-1"); err == nil {
+		t.Errorf("an old database is verified: %+v", logs)
 	}
 	_ = st.Close()
 	b.reopen()

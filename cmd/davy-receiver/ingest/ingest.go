@@ -8,13 +8,20 @@
 // A message that comes again stores nothing and is answered again, because its
 // receipt may have been lost.
 //
+// It is the witness of every gateway's log: a checkpoint is cosigned if it is
+// the gateway's, and proves that the log went on from the one that was cosigned
+// before; the receipt has the largest, or says why the newest is none. Between
+// messages it names gateways that are silent and records that do not come, and
+// after the database was restored tells every gateway what is here.
+//
 // Run owns the store's only batch and is its only writer. Messages wait in a
 // bounded queue; those that find it full are dropped and counted, and are sent
 // again by their gateway, which has no receipt for them. A batch is what is
 // waiting when the one before is done, within the limits below: one message
 // when there is little to do, many per COMMIT when there is much.
 //
-// Imports: gate, store, agent/wire, agent/evidence, rules (numbers of events).
+// Imports: gate, store, agent/wire, agent/evidence, agent/merkle, rules (numbers
+// of events).
 package ingest
 
 import (
@@ -60,10 +67,18 @@ type Message struct {
 // Options of an Ingest.
 type Options struct {
 	Store   *store.Store
-	Key     ed25519.PrivateKey                                            // signs receipts
+	Key     ed25519.PrivateKey                                            // signs receipts, and checkpoints as their witness
+	Name    string                                                        // of the receiver, in its cosignatures
 	Publish func(ctx context.Context, topic string, payload []byte) error // returns when the message is on its way
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Certificate is the authority's word for Key, which every receipt brings
+	// along; nil: gateways know the key itself.
+	Certificate []byte
+	// Silent is how long nothing may come of a gateway before that is on
+	// record, Withheld how long a record that a gateway told of may not come.
+	// Zero: DefaultSilent, DefaultWithheld.
+	Silent, Withheld time.Duration
 	// DropOne makes this a lying receiver, for tests of those who check it:
 	// the first alarm of its life is receipted and not stored.
 	DropOne bool
@@ -74,7 +89,8 @@ type Ingest struct {
 	o       Options
 	queue   chan Message
 	counts  Counts
-	dropped bool // DropOne has dropped
+	dropped bool  // DropOne has dropped
+	since   int64 // this process listens, wall, ns
 }
 
 // Counts are figures of this process, for the log; those that matter are computed from the store.
@@ -84,7 +100,13 @@ type Counts struct {
 
 // New returns an Ingest with an empty queue.
 func New(o Options) *Ingest {
-	return &Ingest{o: o, queue: make(chan Message, MaxQueue)}
+	if o.Silent == 0 {
+		o.Silent = DefaultSilent
+	}
+	if o.Withheld == 0 {
+		o.Withheld = DefaultWithheld
+	}
+	return &Ingest{o: o, queue: make(chan Message, MaxQueue), since: o.Now().UnixNano()}
 }
 
 // Counts returns the process's figures.
@@ -109,11 +131,16 @@ func (i *Ingest) Run(ctx context.Context) error {
 	if i.dropped, err = i.o.Store.Flag(ctx, dropFlag); err != nil {
 		return err
 	}
+	tick := time.NewTicker(WatchEvery)
+	defer tick.Stop()
 	for {
 		var batch []Message
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-tick.C:
+			i.Watch(ctx)
+			continue
 		case m := <-i.queue:
 			batch = append(batch, m)
 		}
@@ -179,7 +206,7 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 func (i *Ingest) take(ctx context.Context, batch []Message) error {
-	b, err := i.o.Store.Begin(ctx, i.o.Now().UnixNano())
+	b, err := i.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,12 +239,16 @@ func (i *Ingest) take(ctx context.Context, batch []Message) error {
 			m.Ack()
 		}
 	}
+	i.sendAll(ctx, receipts)
+	return nil
+}
+
+func (i *Ingest) sendAll(ctx context.Context, receipts []store.Receipt) {
 	sending, stop := context.WithTimeout(ctx, SendTimeout)
 	defer stop()
 	for _, r := range receipts {
 		i.send(sending, r)
 	}
-	return nil
 }
 
 func (i *Ingest) send(ctx context.Context, r store.Receipt) {
@@ -231,6 +262,7 @@ func (i *Ingest) send(ctx context.Context, r store.Receipt) {
 }
 
 func (i *Ingest) sign(r *wire.Receipt) []byte {
+	r.Certificate = i.o.Certificate
 	s := wire.Sign(wire.ReceiptKind, r.Encode(nil), i.o.Key)
 	return s.Encode(nil)
 }
@@ -256,7 +288,10 @@ func (i *Ingest) message(b *store.Batch, m Message) error {
 			return err
 		}
 	}
-	return b.Envelope(m.Topic, m.Payload, c.Envelope)
+	if err := b.Envelope(m.Topic, m.Payload, c.Envelope); err != nil {
+		return err
+	}
+	return i.witness(b, c.Envelope, c.Key)
 }
 
 const dropFlag = "fault-dropped-one"

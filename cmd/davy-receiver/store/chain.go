@@ -20,6 +20,7 @@ type chain struct {
 	upto   uint64
 	root   *wire.Root
 	head   uint64 // the largest number that the gateway ever told of
+	moved  int64  // wall when upto moved, or when head went ahead of it
 	dirty  bool
 }
 
@@ -47,7 +48,7 @@ func (b *Batch) chain(gateway string, epoch wire.Epoch, stream string) (*chain, 
 	c := &chain{stream: stream, root: &wire.Root{}}
 	var root []byte
 	var upto, head int64
-	found, err := b.row([]any{&c.id, &upto, &root, &head}, `SELECT id, upto, root, head FROM chain WHERE gateway = ? AND epoch = ? AND stream = ?`, gateway, epoch[:], stream)
+	found, err := b.row([]any{&c.id, &upto, &root, &head, &c.moved}, `SELECT id, upto, root, head, moved FROM chain WHERE gateway = ? AND epoch = ? AND stream = ?`, gateway, epoch[:], stream)
 	switch {
 	case err != nil:
 		return nil, err
@@ -64,6 +65,22 @@ func (b *Batch) chain(gateway string, epoch wire.Epoch, stream string) (*chain, 
 	}
 	b.s.chains[name] = c
 	return c, nil
+}
+
+// tell takes in that the gateway has records up to a number.
+func (c *chain) tell(number uint64, wall int64) {
+	if number <= c.head {
+		return
+	}
+	if c.head <= c.upto && number > c.upto { // from here on something is waited for
+		c.moved = wall
+	}
+	c.head, c.dirty = number, true
+}
+
+// reach says that all up to a number is here, refused or explained.
+func (c *chain) reach(number uint64, root *wire.Root, wall int64) {
+	c.upto, c.root, c.moved, c.dirty = number, root, wall, true
 }
 
 // advance moves upto over blocks and gap records as far as they reach. A block
@@ -86,7 +103,7 @@ func (b *Batch) advance(c *chain) error {
 					return err
 				}
 			}
-			c.upto, c.root, c.dirty = uint64(first+count-1), rootOf(after), true
+			c.reach(uint64(first+count-1), rootOf(after), b.wall)
 			continue
 		}
 		// A block that begins earlier reaches beyond: after a gap record, or of a fork.
@@ -96,7 +113,7 @@ func (b *Batch) advance(c *chain) error {
 			return err
 		}
 		if found {
-			c.upto, c.root, c.dirty = uint64(first+count-1), rootOf(after), true
+			c.reach(uint64(first+count-1), rootOf(after), b.wall)
 			continue
 		}
 		var last int64
@@ -105,7 +122,7 @@ func (b *Batch) advance(c *chain) error {
 		if err != nil || !found {
 			return err
 		}
-		c.upto, c.root, c.dirty = uint64(last), rootOf(after), true
+		c.reach(uint64(last), rootOf(after), b.wall)
 	}
 }
 
@@ -122,19 +139,13 @@ func (b *Batch) Receipts(sign func(*wire.Receipt) []byte) ([]Receipt, error) {
 		if err != nil {
 			return nil, fmt.Errorf("receipt %s: %w", n.gateway, err)
 		}
-		r := &wire.Receipt{Version: wire.Version, Gateway: n.gateway, Destination: g.Destination, Store: b.s.id, Epoch: n.epoch, Wall: b.wall}
-		streams, err := b.streams(n.gateway, n.epoch)
-		if err != nil {
-			return nil, err
+		r := &wire.Receipt{Version: wire.Version, Gateway: n.gateway, Destination: g.Destination, Store: b.s.id, Epoch: n.epoch, Wall: b.wall, Log: b.logs[n]}
+		var w *Witness
+		if r.Upto, w, err = b.here(n.gateway, n.epoch); err != nil {
+			return nil, fmt.Errorf("receipt %s: %w", n.gateway, err)
 		}
-		for _, s := range streams {
-			c, err := b.chain(n.gateway, n.epoch, s)
-			if err != nil {
-				return nil, err
-			}
-			if c.upto > 0 && c.root != nil {
-				r.Upto = append(r.Upto, wire.Head{Stream: s, Number: c.upto, Root: *c.root})
-			}
+		if w != nil {
+			r.Witness = w.Note
 		}
 		r.Refused, err = rowsOf(b.ctx, b.tx, func(scan func(...any) error) (f wire.Refused, err error) {
 			var from, to int64
@@ -146,7 +157,7 @@ func (b *Batch) Receipts(sign func(*wire.Receipt) []byte) ([]Receipt, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(r.Upto) == 0 {
+		if len(r.Upto) == 0 && r.Witness == nil && r.Log == "" {
 			continue
 		}
 		signed := sign(r)

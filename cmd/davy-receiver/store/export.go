@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"davy/agent/wire"
@@ -29,10 +30,9 @@ func (s *Store) Export(ctx context.Context, gateway string, f func(epoch wire.Ep
 	}
 	chains, err := rowsOf(ctx, s.db, func(scan func(...any) error) (n name, err error) {
 		var epoch []byte
-		if err = scan(&n.id, &epoch, &n.stream); err == nil && len(epoch) != len(n.epoch) {
-			err = fmt.Errorf("epoch %s: not %d bytes", hex.EncodeToString(epoch), len(n.epoch))
+		if err = scan(&n.id, &epoch, &n.stream); err == nil {
+			n.epoch, err = epochOf(hex.EncodeToString(epoch))
 		}
-		copy(n.epoch[:], epoch)
 		return n, err
 	}, `SELECT id, epoch, stream FROM chain WHERE gateway = ? ORDER BY epoch, stream`, gateway)
 	if err != nil {
@@ -63,6 +63,18 @@ func (s *Store) Export(ctx context.Context, gateway string, f func(epoch wire.Ep
 	return nil
 }
 
+// epochOf reads an epoch as it is shown.
+func epochOf(s string) (e wire.Epoch, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(e) {
+		return e, fmt.Errorf("epoch %q: not %d bytes", s, len(e))
+	}
+	return wire.Epoch(b), nil
+}
+
+// errNoValue says that a row holds what no value is.
+var errNoValue = errors.New("no value")
+
 func scanReading(scan func(...any) error, dst []byte) (int64, []byte, error) {
 	var number, id, quality, kind, bits int64
 	var r tag.Reading
@@ -71,7 +83,7 @@ func scanReading(scan func(...any) error, dst []byte) (int64, []byte, error) {
 	}
 	var ok bool
 	if r.Value, ok = tag.FromBits(tag.Kind(kind), uint64(bits)); !ok {
-		return 0, dst, fmt.Errorf("reading %d: no value of kind %d has the bits %x", number, kind, uint64(bits))
+		return number, dst, fmt.Errorf("reading %d: %w of kind %d has the bits %x", number, errNoValue, kind, uint64(bits))
 	}
 	r.Tag, r.Quality = tag.ID(id), tag.Quality(quality)
 	return number, wire.AppendReading(dst, r), nil

@@ -10,6 +10,12 @@
 // explained by a gap record. Arrival order is kept per block: its first record
 // has the receive number seq, the next seq+1, and so on.
 //
+// Every block is a leaf of its epoch's log, by the number that it brings along;
+// the leaf's hash is made of what the table block holds, and is not stored
+// twice. witness has the checkpoints that were cosigned. finding has what is
+// for an inspector to look into, one row per thing, with when it was over; the
+// tables fork and loss are older and of the same kind.
+//
 // One Store with Write holds the directory's lock; its Batch has one owner.
 // Figures (totals, gaps) are computed from the rows, never from counters.
 //
@@ -49,114 +55,6 @@ var ErrNotEnrolled = errors.New("gateway is not enrolled")
 // file is the database's name in its directory.
 const file = "receiver.db"
 
-const schema = `
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gateway (
-  id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, destination TEXT NOT NULL, enrolled INTEGER NOT NULL,
-  key BLOB, heard INTEGER NOT NULL DEFAULT 0, armed INTEGER NOT NULL DEFAULT 0, clock_trusted INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS raw (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, wall INTEGER NOT NULL, topic TEXT NOT NULL, verdict TEXT NOT NULL,
-  sha BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS verdict (gateway TEXT NOT NULL, verdict TEXT NOT NULL, n INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  PRIMARY KEY (gateway, verdict)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chain (
-  id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch BLOB NOT NULL, stream TEXT NOT NULL,
-  upto INTEGER NOT NULL, root BLOB, head INTEGER NOT NULL, UNIQUE (gateway, epoch, stream)
-);
-CREATE TABLE IF NOT EXISTS block (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, chain INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
-  seq INTEGER NOT NULL, wall INTEGER NOT NULL, raw INTEGER NOT NULL, sha BLOB NOT NULL,
-  root_before BLOB NOT NULL, root_after BLOB NOT NULL, state TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS block_name ON block (chain, first);
-CREATE TABLE IF NOT EXISTS event (
-  chain INTEGER NOT NULL, number INTEGER NOT NULL, kind INTEGER NOT NULL, wall INTEGER NOT NULL, mono INTEGER NOT NULL,
-  rule TEXT NOT NULL, occurrence INTEGER NOT NULL, priority INTEGER NOT NULL, tag INTEGER NOT NULL,
-  value_kind INTEGER NOT NULL, value_bits INTEGER NOT NULL, quality INTEGER NOT NULL, lim REAL NOT NULL,
-  first_out TEXT NOT NULL, output TEXT NOT NULL, who TEXT NOT NULL, proved INTEGER NOT NULL, note TEXT NOT NULL,
-  serial INTEGER NOT NULL, body BLOB NOT NULL,
-  test INTEGER NOT NULL DEFAULT 0, hidden INTEGER NOT NULL DEFAULT 0, first INTEGER NOT NULL DEFAULT 0, channel TEXT NOT NULL DEFAULT '',
-  second TEXT NOT NULL DEFAULT '', duration INTEGER NOT NULL DEFAULT 0, result INTEGER NOT NULL DEFAULT 0, samples INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (chain, number)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sample (
-  chain INTEGER NOT NULL, number INTEGER NOT NULL, n INTEGER NOT NULL, tag INTEGER NOT NULL, quality INTEGER NOT NULL,
-  kind INTEGER NOT NULL, bits INTEGER NOT NULL, wall INTEGER NOT NULL, mono INTEGER NOT NULL, PRIMARY KEY (chain, number, n)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reading (
-  chain INTEGER NOT NULL, number INTEGER NOT NULL, tag INTEGER NOT NULL, quality INTEGER NOT NULL,
-  kind INTEGER NOT NULL, bits INTEGER NOT NULL, source INTEGER NOT NULL, wall INTEGER NOT NULL, mono INTEGER NOT NULL,
-  PRIMARY KEY (chain, number)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tag (
-  chain INTEGER NOT NULL, number INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
-  kind INTEGER NOT NULL, ranged INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, zh TEXT NOT NULL, en TEXT NOT NULL,
-  PRIMARY KEY (chain, number, id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS name (
-  chain INTEGER NOT NULL, number INTEGER NOT NULL, tag INTEGER NOT NULL, code INTEGER NOT NULL, text TEXT NOT NULL,
-  PRIMARY KEY (chain, number, tag, code)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS epoch (
-  gateway TEXT NOT NULL, epoch BLOB NOT NULL, parent BLOB NOT NULL, wall INTEGER NOT NULL, version TEXT NOT NULL, boot TEXT NOT NULL,
-  unwatched INTEGER NOT NULL, clean INTEGER NOT NULL, may_have_lost INTEGER NOT NULL, plan BLOB NOT NULL, PRIMARY KEY (gateway, epoch)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gap (
-  id INTEGER PRIMARY KEY, chain INTEGER NOT NULL, number INTEGER NOT NULL, target INTEGER NOT NULL, stream TEXT NOT NULL,
-  first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL, wall_from INTEGER NOT NULL, wall_to INTEGER NOT NULL,
-  cause TEXT NOT NULL, root_after BLOB NOT NULL, UNIQUE (chain, number)
-);
-CREATE INDEX IF NOT EXISTS gap_target ON gap (target, last);
-CREATE TABLE IF NOT EXISTS refused (chain INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, code TEXT NOT NULL, raw INTEGER NOT NULL,
-  PRIMARY KEY (chain, first, last, code)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS fork (
-  id INTEGER PRIMARY KEY, chain INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, kind TEXT NOT NULL,
-  raw INTEGER NOT NULL, other INTEGER NOT NULL, sha BLOB NOT NULL, wall INTEGER NOT NULL, UNIQUE (chain, first, last, kind, sha)
-);
-CREATE TABLE IF NOT EXISTS loss (
-  gateway TEXT NOT NULL, epoch BLOB NOT NULL, parent BLOB NOT NULL, stream TEXT NOT NULL, receipted INTEGER NOT NULL, declared INTEGER NOT NULL,
-  wall INTEGER NOT NULL, PRIMARY KEY (gateway, epoch, parent, stream)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS receipt (gateway TEXT NOT NULL, epoch BLOB NOT NULL, n INTEGER NOT NULL, wall INTEGER NOT NULL, bytes BLOB NOT NULL,
-  PRIMARY KEY (gateway, epoch)) WITHOUT ROWID;
-`
-
-// later are the columns of the table event that the first receivers did not
-// make: a database of theirs is given them when it is next opened for writing.
-var later = [...]struct{ name, kind string }{
-	{"test", "INTEGER NOT NULL DEFAULT 0"},
-	{"hidden", "INTEGER NOT NULL DEFAULT 0"},
-	{"first", "INTEGER NOT NULL DEFAULT 0"},
-	{"channel", "TEXT NOT NULL DEFAULT ''"},
-	{"second", "TEXT NOT NULL DEFAULT ''"},
-	{"duration", "INTEGER NOT NULL DEFAULT 0"},
-	{"result", "INTEGER NOT NULL DEFAULT 0"},
-	{"samples", "INTEGER NOT NULL DEFAULT 0"},
-}
-
-// widen adds what is missing of later, in one transaction.
-func widen(db *sql.DB) error {
-	tx, err := db.Begin()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-	for _, c := range later {
-		var has bool
-		if err := tx.QueryRow(`SELECT count(*) FROM pragma_table_info('event') WHERE name = ?`, c.name).Scan(&has); err != nil {
-			return err
-		}
-		if !has {
-			if _, err := tx.Exec(`ALTER TABLE event ADD COLUMN ` + c.name + ` ` + c.kind); err != nil {
-				return err
-			}
-		}
-	}
-	return tx.Commit()
-}
-
 // Store is an open database.
 type Store struct {
 	db     *sql.DB
@@ -164,6 +62,8 @@ type Store struct {
 	id     string
 	chains map[chainName]*chain // as committed, and as the open batch has them
 	seq    int64                // last receive number given
+	heard  map[string]*heard    // likewise, of gateways
+	newer  bool                 // it has all columns and tables: one that an older receiver made has them after the next run
 	named  bool                 // it has the table of the names of values: one that an older receiver made has none before the next run
 }
 
@@ -181,7 +81,7 @@ func Open(dir string) (*Store, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open store %s: %w", dir, ErrLocked)
 	}
-	s := &Store{chains: map[chainName]*chain{}, lock: lock}
+	s := &Store{chains: map[chainName]*chain{}, heard: map[string]*heard{}, lock: lock}
 	return s.open(dir, true)
 }
 
@@ -193,7 +93,7 @@ func Beside(dir string, create bool) (*Store, error) {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
-	return (&Store{chains: map[chainName]*chain{}}).open(dir, create)
+	return (&Store{chains: map[chainName]*chain{}, heard: map[string]*heard{}}).open(dir, create)
 }
 
 func (s *Store) open(dir string, create bool) (*Store, error) {
@@ -241,6 +141,9 @@ func (s *Store) connect(path string, create bool) error {
 		return err
 	}
 	if err := db.QueryRow(`SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'name'`).Scan(&s.named); err != nil {
+		return err
+	}
+	if err := db.QueryRow(`SELECT count(*) FROM pragma_table_info('gateway') WHERE name = 'behind'`).Scan(&s.newer); err != nil {
 		return err
 	}
 	return db.QueryRow(`SELECT coalesce(max(seq + count), 1) - 1 FROM block WHERE id > (SELECT coalesce(max(id), 0) FROM block) - 16`).Scan(&s.seq)

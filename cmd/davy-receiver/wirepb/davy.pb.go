@@ -1623,16 +1623,35 @@ func (x *Name) GetText() string {
 	return ""
 }
 
-// ReadingBody: columns, one entry per record; each column is packed.
+// ReadingBody: columns. "numbers" is a byte w, 1 to 8, and n numbers of w bytes
+// as planes: the lowest byte of all of them, then the second of all, and so on;
+// nothing at all where every number is 0. "zigzag" is as of a sint64.
+// Agreed by all who read it: arithmetic is of 64 bits and wraps.
 type ReadingBody struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tags          []uint32               `protobuf:"varint,1,rep,packed,name=tags,proto3" json:"tags,omitempty"`       // ids
-	Wall          []int64                `protobuf:"zigzag64,2,rep,packed,name=wall,proto3" json:"wall,omitempty"`     // delta to the record before
-	Mono          []int64                `protobuf:"zigzag64,3,rep,packed,name=mono,proto3" json:"mono,omitempty"`     // delta to the record before
-	Source        []int64                `protobuf:"zigzag64,4,rep,packed,name=source,proto3" json:"source,omitempty"` // delta to own wall; absent column: all 0 (no source time)
-	Quality       []uint32               `protobuf:"varint,5,rep,packed,name=quality,proto3" json:"quality,omitempty"` // xor with the record before of the same tag in this block
-	Kind          []uint32               `protobuf:"varint,6,rep,packed,name=kind,proto3" json:"kind,omitempty"`       // xor with the record before of the same tag in this block
-	Bits          []uint64               `protobuf:"varint,7,rep,packed,name=bits,proto3" json:"bits,omitempty"`       // ints: zigzag delta, others: xor, with the record before of the same tag
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the records. A scan is a run of records with one stamp.
+	Scans []uint32 `protobuf:"varint,8,rep,packed,name=scans,proto3" json:"scans,omitempty"` // how many records each scan has
+	Wall  int64    `protobuf:"zigzag64,9,opt,name=wall,proto3" json:"wall,omitempty"`        // of the first scan
+	Mono  int64    `protobuf:"zigzag64,10,opt,name=mono,proto3" json:"mono,omitempty"`       // of the first scan
+	Walls []byte   `protobuf:"bytes,11,opt,name=walls,proto3" json:"walls,omitempty"`        // numbers, of every scan but the first: zigzag of wall less that of the scan before
+	Monos []byte   `protobuf:"bytes,12,opt,name=monos,proto3" json:"monos,omitempty"`        // numbers, likewise: zigzag of (mono less that of the scan before) less (wall less that of the scan before)
+	Tags  []uint64 `protobuf:"varint,13,rep,packed,name=tags,proto3" json:"tags,omitempty"`  // in turn: how many records have the tag foretold; zigzag of the next one's id less that of the record before (0 before the first)
+	// In the order of the tags, as they come first, and of the records of each.
+	Qualities []uint32 `protobuf:"varint,14,rep,packed,name=qualities,proto3" json:"qualities,omitempty"` // in turn: how many records, of which quality
+	Kinds     []uint32 `protobuf:"varint,15,rep,packed,name=kinds,proto3" json:"kinds,omitempty"`         // in turn: how many records, of which kind (as in Value)
+	// Of every series: the values of one tag as long as their kind stays;
+	// records of kind 0 have no value and do not end it. Its values are numbers
+	// in one form: the first, and for each other one the difference to the one before.
+	Forms []byte `protobuf:"bytes,16,opt,name=forms,proto3" json:"forms,omitempty"` // a byte per series. bool, int, enum, text: 0, the number is the value.
+	// float32, float64: 0 to 9, the number (as a float64) over 10^form; 17 to 25, the number times the float64 nearest to 10^-(form-16);
+	// both rounded to the kind. 32: the number is the value's bits, for a negative one those of its amount with the sign before them;
+	// numbers and differences of a float32 are of 32 bits then
+	Widths []byte `protobuf:"bytes,17,opt,name=widths,proto3" json:"widths,omitempty"` // a byte per series: 16 times the bytes of its first number, and the bytes of each of its differences
+	Firsts []byte `protobuf:"bytes,18,opt,name=firsts,proto3" json:"firsts,omitempty"` // zigzag of the first numbers: those of width 1 in the order of the series, then those of width 2, …; each width as planes
+	Deltas []byte `protobuf:"bytes,19,opt,name=deltas,proto3" json:"deltas,omitempty"` // zigzag of the differences, likewise
+	// In the order of the records.
+	Sourced       []uint32 `protobuf:"varint,20,rep,packed,name=sourced,proto3" json:"sourced,omitempty"` // in turn: how many records have no source time, how many have one; absent: none has
+	Sources       []byte   `protobuf:"bytes,21,opt,name=sources,proto3" json:"sources,omitempty"`         // numbers, of every source time: zigzag of it less the one before (the first: less wall)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1667,51 +1686,100 @@ func (*ReadingBody) Descriptor() ([]byte, []int) {
 	return file_davy_proto_rawDescGZIP(), []int{17}
 }
 
-func (x *ReadingBody) GetTags() []uint32 {
+func (x *ReadingBody) GetScans() []uint32 {
+	if x != nil {
+		return x.Scans
+	}
+	return nil
+}
+
+func (x *ReadingBody) GetWall() int64 {
+	if x != nil {
+		return x.Wall
+	}
+	return 0
+}
+
+func (x *ReadingBody) GetMono() int64 {
+	if x != nil {
+		return x.Mono
+	}
+	return 0
+}
+
+func (x *ReadingBody) GetWalls() []byte {
+	if x != nil {
+		return x.Walls
+	}
+	return nil
+}
+
+func (x *ReadingBody) GetMonos() []byte {
+	if x != nil {
+		return x.Monos
+	}
+	return nil
+}
+
+func (x *ReadingBody) GetTags() []uint64 {
 	if x != nil {
 		return x.Tags
 	}
 	return nil
 }
 
-func (x *ReadingBody) GetWall() []int64 {
+func (x *ReadingBody) GetQualities() []uint32 {
 	if x != nil {
-		return x.Wall
+		return x.Qualities
 	}
 	return nil
 }
 
-func (x *ReadingBody) GetMono() []int64 {
+func (x *ReadingBody) GetKinds() []uint32 {
 	if x != nil {
-		return x.Mono
+		return x.Kinds
 	}
 	return nil
 }
 
-func (x *ReadingBody) GetSource() []int64 {
+func (x *ReadingBody) GetForms() []byte {
 	if x != nil {
-		return x.Source
+		return x.Forms
 	}
 	return nil
 }
 
-func (x *ReadingBody) GetQuality() []uint32 {
+func (x *ReadingBody) GetWidths() []byte {
 	if x != nil {
-		return x.Quality
+		return x.Widths
 	}
 	return nil
 }
 
-func (x *ReadingBody) GetKind() []uint32 {
+func (x *ReadingBody) GetFirsts() []byte {
 	if x != nil {
-		return x.Kind
+		return x.Firsts
 	}
 	return nil
 }
 
-func (x *ReadingBody) GetBits() []uint64 {
+func (x *ReadingBody) GetDeltas() []byte {
 	if x != nil {
-		return x.Bits
+		return x.Deltas
+	}
+	return nil
+}
+
+func (x *ReadingBody) GetSourced() []uint32 {
+	if x != nil {
+		return x.Sourced
+	}
+	return nil
+}
+
+func (x *ReadingBody) GetSources() []byte {
+	if x != nil {
+		return x.Sources
 	}
 	return nil
 }
@@ -2319,15 +2387,23 @@ const file_davy_proto_rawDesc = "" +
 	" \x03(\v2\r.davy.v1.NameR\x05names\".\n" +
 	"\x04Name\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x12R\x04code\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xa3\x01\n" +
-	"\vReadingBody\x12\x12\n" +
-	"\x04tags\x18\x01 \x03(\rR\x04tags\x12\x12\n" +
-	"\x04wall\x18\x02 \x03(\x12R\x04wall\x12\x12\n" +
-	"\x04mono\x18\x03 \x03(\x12R\x04mono\x12\x16\n" +
-	"\x06source\x18\x04 \x03(\x12R\x06source\x12\x18\n" +
-	"\aquality\x18\x05 \x03(\rR\aquality\x12\x12\n" +
-	"\x04kind\x18\x06 \x03(\rR\x04kind\x12\x12\n" +
-	"\x04bits\x18\a \x03(\x04R\x04bits\"\xbc\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xd7\x02\n" +
+	"\vReadingBody\x12\x14\n" +
+	"\x05scans\x18\b \x03(\rR\x05scans\x12\x12\n" +
+	"\x04wall\x18\t \x01(\x12R\x04wall\x12\x12\n" +
+	"\x04mono\x18\n" +
+	" \x01(\x12R\x04mono\x12\x14\n" +
+	"\x05walls\x18\v \x01(\fR\x05walls\x12\x14\n" +
+	"\x05monos\x18\f \x01(\fR\x05monos\x12\x12\n" +
+	"\x04tags\x18\r \x03(\x04R\x04tags\x12\x1c\n" +
+	"\tqualities\x18\x0e \x03(\rR\tqualities\x12\x14\n" +
+	"\x05kinds\x18\x0f \x03(\rR\x05kinds\x12\x14\n" +
+	"\x05forms\x18\x10 \x01(\fR\x05forms\x12\x16\n" +
+	"\x06widths\x18\x11 \x01(\fR\x06widths\x12\x16\n" +
+	"\x06firsts\x18\x12 \x01(\fR\x06firsts\x12\x16\n" +
+	"\x06deltas\x18\x13 \x01(\fR\x06deltas\x12\x18\n" +
+	"\asourced\x18\x14 \x03(\rR\asourced\x12\x18\n" +
+	"\asources\x18\x15 \x01(\fR\asourcesJ\x04\b\x01\x10\b\"\xbc\x02\n" +
 	"\aReceipt\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12 \n" +

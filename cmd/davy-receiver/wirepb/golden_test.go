@@ -114,7 +114,7 @@ func event(t *rapid.T) wire.Event {
 		e.Start = &wire.Start{
 			Parent: raw(t, "parent"), ParentHeads: heads(t), Version: texts.Draw(t, "version"), Boot: texts.Draw(t, "boot"),
 			Unwatched: rapid.Int64().Draw(t, "unwatched"), Clean: rapid.Bool().Draw(t, "clean"),
-			MayHaveLost: rapid.Uint64().Draw(t, "lost"), Plan: raw(t, "plan"),
+			MayHaveLost: rapid.Uint64().Draw(t, "lost"), Plan: raw(t, "plan"), ParentCheckpoint: raw(t, "checkpoint"),
 		}
 	case 2:
 		e.Gap = &wire.Gap{
@@ -164,13 +164,20 @@ func TestEnvelope(t *testing.T) {
 		in := &wire.Envelope{
 			Version: rapid.Uint32().Draw(t, "version"), Gateway: texts.Draw(t, "gateway"), Heads: heads(t), Plan: raw(t, "plan"), Sent: stamp(t),
 			Boot: texts.Draw(t, "boot"), ClockTrusted: rapid.Bool().Draw(t, "trusted"), ClockError: rapid.Uint64().Draw(t, "error"),
-			OutputsArmed: rapid.Bool().Draw(t, "armed"),
+			OutputsArmed: rapid.Bool().Draw(t, "armed"), Checkpoint: raw(t, "checkpoint"),
+		}
+		if rapid.Bool().Draw(t, "proof") {
+			in.Proof = &wire.Proof{Size: rapid.Uint64().Draw(t, "size")}
+			for range rapid.IntRange(0, 5).Draw(t, "hashes") {
+				in.Proof.Hashes = append(in.Proof.Hashes, root(t))
+			}
 		}
 		copy(in.Epoch[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "epoch"))
 		for range rapid.IntRange(0, 3).Draw(t, "blocks") {
 			in.Blocks = append(in.Blocks, wire.Block{
 				Stream: names.Draw(t, "stream"), First: rapid.Uint64Range(1, 1<<60).Draw(t, "first"),
 				Count: rapid.Uint32Range(1, wire.MaxRecords).Draw(t, "count"), Body: raw(t, "body"), RootBefore: root(t),
+				Leaf: rapid.Uint64().Draw(t, "leaf"),
 			})
 		}
 		b := in.Encode(nil)
@@ -186,7 +193,7 @@ func TestReceipt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := &wire.Receipt{
 			Version: 1, Gateway: texts.Draw(t, "gateway"), Destination: texts.Draw(t, "destination"), Store: texts.Draw(t, "store"), Upto: heads(t),
-			Wall: rapid.Int64().Draw(t, "wall"),
+			Wall: rapid.Int64().Draw(t, "wall"), Witness: raw(t, "witness"), Log: texts.Draw(t, "log"), Certificate: raw(t, "certificate"),
 		}
 		copy(in.Epoch[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "epoch"))
 		for range rapid.IntRange(0, 3).Draw(t, "refused") {
@@ -205,6 +212,41 @@ func TestReceipt(t *testing.T) {
 		same(t, b, again(t, b, &Signed{}))
 		if back, err := wire.DecodeSigned(b); err != nil || !reflect.DeepEqual(&s, back) {
 			t.Fatalf("%v\n%+v\n%+v", err, s, back)
+		}
+	})
+}
+
+func TestResume(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := &wire.Resume{
+			Version: 1, Gateway: texts.Draw(t, "gateway"), Destination: texts.Draw(t, "destination"), Store: texts.Draw(t, "store"),
+			Number: rapid.Uint64().Draw(t, "number"), Wall: rapid.Int64().Draw(t, "wall"), Certificate: raw(t, "certificate"),
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "have") {
+			h := wire.Have{Upto: heads(t), Witness: raw(t, "witness")}
+			copy(h.Epoch[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "epoch"))
+			in.Have = append(in.Have, h)
+		}
+		b := in.Encode(nil)
+		same(t, b, again(t, b, &Resume{}))
+		out, err := wire.DecodeResume(b)
+		if err != nil || !reflect.DeepEqual(in, out) {
+			t.Fatalf("%v\n%+v\n%+v", err, in, out)
+		}
+	})
+}
+
+func TestCertificate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := &wire.Certificate{
+			Version: 1, Key: raw(t, "key"), Name: texts.Draw(t, "name"), NotBefore: rapid.Int64().Draw(t, "from"), NotAfter: rapid.Int64().Draw(t, "to"),
+			Number: rapid.Uint64().Draw(t, "number"), Least: rapid.Uint64().Draw(t, "least"),
+		}
+		b := in.Encode(nil)
+		same(t, b, again(t, b, &Certificate{}))
+		out, err := wire.DecodeCertificate(b)
+		if err != nil || !reflect.DeepEqual(in, out) {
+			t.Fatalf("%v\n%+v\n%+v", err, in, out)
 		}
 	})
 }
@@ -229,31 +271,6 @@ func TestEvents(t *testing.T) {
 		b := unpack(t, body)
 		same(t, b, again(t, b, &EventBody{}))
 		out, err := wire.DecodeEvents(body)
-		if err != nil || !reflect.DeepEqual(in, out) {
-			t.Fatalf("%v\n%+v\n%+v", err, in, out)
-		}
-	})
-}
-
-func TestReadings(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		sourced := rapid.Bool().Draw(t, "sourced")
-		var in []tag.Reading
-		for range rapid.IntRange(1, 30).Draw(t, "n") {
-			r := tag.Reading{Tag: tag.ID(rapid.Uint32Range(0, 5).Draw(t, "tag")), Quality: quality(t), Value: value(t), Received: stamp(t)}
-			if sourced {
-				r.Source = rapid.SampledFrom([]int64{0, 1, -1, r.Received.Wall, 1 << 62}).Draw(t, "source")
-			}
-			in = append(in, r)
-		}
-		body := wire.EncodeReadings(in)
-		b := unpack(t, body)
-		m := &ReadingBody{}
-		same(t, b, again(t, b, m))
-		if len(m.Tags) != len(in) || len(m.Bits) != len(in) {
-			t.Fatalf("%d tags, %d bits", len(m.Tags), len(m.Bits))
-		}
-		out, err := wire.DecodeReadings(body)
 		if err != nil || !reflect.DeepEqual(in, out) {
 			t.Fatalf("%v\n%+v\n%+v", err, in, out)
 		}

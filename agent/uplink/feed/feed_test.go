@@ -1,0 +1,557 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"davy/agent/journal"
+	"davy/agent/wire"
+	"davy/drivers/tag"
+)
+
+// The compressor's channels must not belong to the bubble of the first test.
+func TestMain(m *testing.M) {
+	if _, err := wire.DecodeReadings(wire.EncodeReadings(nil)); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// far is a destination that keeps what it confirmed.
+type far struct {
+	mu       sync.Mutex
+	got      []Record
+	sends    []int // how many records each had
+	sessions int
+	refuse   func(records []Record) error // may be nil
+	takes    time.Duration                // of one record
+}
+
+type session struct {
+	f    *far
+	done chan struct{}
+	once sync.Once
+}
+
+func (s *session) Send(ctx context.Context, records []Record) error {
+	t := time.NewTimer(s.f.takes * time.Duration(len(records)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	if s.f.refuse != nil {
+		if err := s.f.refuse(records); err != nil {
+			return err
+		}
+	}
+	s.f.got = append(s.f.got, records...)
+	s.f.sends = append(s.f.sends, len(records))
+	return nil
+}
+func (s *session) Done() <-chan struct{} { return s.done }
+func (s *session) Err() error            { return errors.New("session is over") }
+func (s *session) Close() error          { s.once.Do(func() { close(s.done) }); return nil }
+
+func (f *far) records() []Record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]Record(nil), f.got...)
+}
+
+// plant is a journal with a feed on it.
+type plant struct {
+	t      *testing.T
+	dir    string
+	j      *journal.Journal
+	c      *journal.Cursor
+	f      *Feed
+	far    *far
+	o      Options
+	from   map[string]journal.Begin
+	must   []string
+	name   string
+	stop   func()
+	n      int
+	random *rand.Rand
+}
+
+func now() tag.Stamp { t := time.Now(); return tag.Stamp{Wall: t.UnixNano(), Mono: t.UnixNano()} }
+
+func newPlant(t *testing.T) *plant {
+	p := &plant{t: t, dir: filepath.Join(t.TempDir(), "journal"), far: &far{}, name: "scada", stop: func() {}, random: rand.New(rand.NewPCG(1, 2))}
+	t.Cleanup(func() { p.stop(); p.close() })
+	return p
+}
+
+// open begins an epoch with a table in which tag n is called prefix-n.
+func (p *plant) open(prefix string) {
+	p.t.Helper()
+	j, err := journal.Open(journal.Options{
+		Dir: p.dir, Gateway: "GW-1", Keep: time.Hour, Sync: time.Second, MustConfirm: p.must, From: p.from,
+		Now: now, Started: now(), Version: "test", Plan: make([]byte, 32), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.j = j
+	if prefix == "" {
+		return
+	}
+	table := &wire.Table{}
+	for i := range 10 {
+		table.Tags = append(table.Tags, wire.TableTag{ID: tag.ID(i + 1), Name: fmt.Sprintf("%s-%d", prefix, i+1), Kind: tag.Float64})
+	}
+	if err := j.Append(journal.Batch{Events: []wire.Event{{Kind: 129, At: now(), Table: table}}}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *plant) close() {
+	if p.j != nil {
+		if err := p.j.Close(); err != nil && !errors.Is(err, journal.ErrClosed) {
+			p.t.Error(err)
+		}
+	}
+}
+
+func (p *plant) cursor() *journal.Cursor {
+	p.t.Helper()
+	c, err := p.j.Cursor(p.name)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+func (p *plant) start() {
+	p.t.Helper()
+	p.c = p.cursor()
+	o := p.o
+	o.Name, o.Journal, o.Cursor, o.Now, o.Log = p.name, p.j, p.c, now, slog.New(slog.DiscardHandler)
+	if o.Connect == nil {
+		o.Connect = func(context.Context) (Session, error) {
+			p.far.mu.Lock()
+			defer p.far.mu.Unlock()
+			p.far.sessions++
+			return &session{f: p.far, done: make(chan struct{})}, nil
+		}
+	}
+	p.f = New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.f.Run(ctx) }()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			p.t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// add records events and readings in one batch.
+func (p *plant) add(events, readings int) {
+	p.t.Helper()
+	b := journal.Batch{}
+	for range events {
+		p.n++
+		b.Events = append(b.Events, wire.Event{Kind: 1, At: now(), Tag: 1, Rule: fmt.Sprintf("rule-%d", p.n)})
+	}
+	for range readings {
+		p.n++
+		v, _ := tag.Float64Value(p.random.NormFloat64())
+		b.Readings = append(b.Readings, tag.Reading{Tag: tag.ID(p.n%10 + 1), Quality: tag.GoodQuality, Value: v, Received: now()})
+	}
+	if err := p.j.Append(b); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *plant) backlog() (n uint64) {
+	for _, b := range p.c.Backlog() {
+		n += b.Records
+	}
+	return n
+}
+
+// wait lets the bubble's time run until ok or d has gone.
+func wait(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(d); ; time.Sleep(20 * time.Millisecond) {
+		synctest.Wait()
+		if ok() {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+// whole holds what came against what the journal holds: everything at least
+// once, each stream of an epoch in its order but for what came before as live.
+func (p *plant) whole(got []Record) (twice int) {
+	p.t.Helper()
+	type name struct {
+		epoch  wire.Epoch
+		stream string
+		number uint64
+	}
+	seen := map[name]int{}
+	last := map[name]uint64{}
+	for _, r := range got {
+		n := name{r.Epoch, r.Stream, r.Number}
+		if seen[n]++; seen[n] > 1 {
+			twice++
+		}
+		if lane := (name{r.Epoch, r.Stream, 0}); r.Stream == wire.EventStream {
+			if r.Number <= last[lane] && seen[n] == 1 {
+				p.t.Errorf("event %d after %d", r.Number, last[lane])
+			}
+			last[lane] = r.Number
+		}
+	}
+	for _, e := range p.j.Epochs() {
+		for _, h := range e.Heads {
+			for n := uint64(1); n <= h.Number; n++ {
+				if seen[name{e.ID, h.Stream, n}] == 0 {
+					p.t.Fatalf("%s %d of %x did not come", h.Stream, n, e.ID[:2])
+				}
+			}
+		}
+	}
+	return twice
+}
+
+func TestEverythingOnceEventsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		for range 20 {
+			p.add(2, 300)
+		}
+		p.start()
+		wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		got := p.far.records()
+		if twice := p.whole(got); twice > 0 {
+			t.Errorf("%d records came twice", twice)
+		}
+		reading := false
+		for _, r := range got {
+			if r.Stream == wire.ReadingStream {
+				reading = true
+				if want := fmt.Sprintf("a-%d", r.Reading.Tag); r.Tag == nil || r.Tag.Name != want || r.Table == nil {
+					t.Fatalf("reading %d has tag %v", r.Number, r.Tag)
+				}
+			} else if reading {
+				t.Fatalf("event %d came after readings", r.Number)
+			}
+			if r.History {
+				t.Errorf("%s %d is called history", r.Stream, r.Number)
+			}
+		}
+		if s := p.f.Status(); !s.Connected || !s.Answering || s.Error != "" || s.Records != uint64(len(got)) || s.LastConfirm.Wall == 0 {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// A backlog of two epochs, begun in the middle of the first after a restart:
+// names are those of each epoch's own table.
+func TestNamesOfAnOlderPlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("old")
+		p.add(1, 10)
+		p.start()
+		wait(t, time.Minute, "the first confirmed", func() bool { return p.backlog() == 0 })
+		p.stop()
+		p.add(1, 10)
+		p.close()
+		first := len(p.far.records())
+		p.open("new")
+		p.add(1, 10)
+		p.start()
+		wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		if twice := p.whole(p.far.records()); twice > 0 {
+			t.Errorf("%d came twice", twice)
+		}
+		count := map[string]int{}
+		for _, r := range p.far.records()[first:] {
+			if r.Reading != nil || r.Event.Tag != 0 {
+				if r.Tag == nil {
+					t.Fatalf("%s %d has no tag", r.Stream, r.Number)
+				}
+				count[r.Tag.Name[:3]]++
+			}
+		}
+		if count["old"] != 11 || count["new"] != 11 {
+			t.Errorf("names %v", count)
+		}
+	})
+}
+
+// Where the journal has no table, the current epoch's comes from elsewhere, and
+// without it a record goes without its tag.
+func TestNoTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			table func() *wire.Table
+			want  uint64
+		}{{nil, 5}, {func() *wire.Table { return nil }, 5}, {func() *wire.Table {
+			return &wire.Table{Tags: []wire.TableTag{{ID: 1}, {ID: 2}, {ID: 3}, {ID: 4}, {ID: 5}, {ID: 6}, {ID: 7}, {ID: 8}, {ID: 9}, {ID: 10}}}
+		}, 0}} {
+			p := newPlant(t)
+			p.open("")
+			p.add(0, 5)
+			p.o.Table = c.table
+			p.start()
+			wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+			if s := p.f.Status(); s.Unnamed != c.want {
+				t.Errorf("%d without a tag, want %d", s.Unnamed, c.want)
+			}
+			p.stop()
+		}
+	})
+}
+
+// While an hour of backlog drains at its rate, what comes now arrives at once
+// and unmarked, events before it, and in the end everything has come.
+func TestLiveOvertakesHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		for range 40 {
+			p.add(0, 100)
+		}
+		time.Sleep(time.Hour)
+		p.o.HistoryRate = 100
+		p.start()
+		wait(t, 2*time.Second, "history begins", func() bool { return len(p.far.records()) > 0 })
+		began := time.Now()
+		for range 10 {
+			p.add(1, 5)
+			at := p.n
+			wait(t, time.Second, "the live ones", func() bool {
+				got := p.far.records()
+				n := 0
+				for _, r := range got {
+					if r.Reading != nil && !r.History {
+						n++
+					}
+				}
+				return n == (at-4000)/6*5
+			})
+			time.Sleep(time.Second)
+		}
+		if p.backlog() == 0 {
+			t.Fatal("nothing was left to overtake: the test proves nothing")
+		}
+		if s := p.f.Status(); s.Ahead != 1 {
+			t.Errorf("%d stretches ahead", s.Ahead)
+		}
+		wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		if d := time.Since(began); d < 35*time.Second {
+			t.Errorf("4000 records of history at 100 a second took %v", d)
+		}
+		got := p.far.records()
+		if twice := p.whole(got); twice > 0 {
+			t.Errorf("%d records came twice", twice)
+		}
+		history := 0
+		for _, r := range got {
+			if r.Reading != nil && r.History {
+				history++
+			}
+		}
+		if history != 4000 {
+			t.Errorf("%d of history", history)
+		}
+		wait(t, 2*time.Second, "nothing ahead", func() bool { return p.f.Status().Ahead == 0 })
+		p.add(1, 5)
+		wait(t, time.Second, "what comes after", func() bool { return p.backlog() == 0 })
+	})
+}
+
+// A link slower than what comes falls behind, lets the newest go first again
+// and again, and nothing is lost over it, nor over sessions that fail.
+func TestSlowLinkWithFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		p.far.takes = 30 * time.Millisecond
+		p.o.Live = 5 * time.Second
+		failures := 0
+		cuts := rand.New(rand.NewPCG(3, 4))
+		p.far.refuse = func([]Record) error {
+			if cuts.IntN(40) == 0 {
+				failures++
+				return errors.New("cut")
+			}
+			return nil
+		}
+		for range 5 {
+			p.add(0, 200)
+		}
+		time.Sleep(time.Minute)
+		p.start()
+		most := 0
+		for range 60 {
+			p.add(1, 60) // twice what the link takes
+			time.Sleep(time.Second)
+			most = max(most, p.f.Status().Ahead)
+		}
+		if most < 2 {
+			t.Errorf("at most %d stretches ahead: the test proves nothing; status %+v sends %d", most, p.f.Status(), len(p.far.sends))
+		}
+		wait(t, time.Hour, "everything confirmed", func() bool { return p.backlog() == 0 })
+		p.whole(p.far.records())
+		if failures == 0 {
+			t.Error("no session failed")
+		}
+	})
+}
+
+// An event waits for one Send of readings at most, and a Send is bounded by time.
+func TestEventOvertakesReadings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		p.far.takes = 10 * time.Millisecond // 100 records a second
+		for range 5 {
+			p.add(0, 2000)
+		}
+		p.start()
+		wait(t, time.Minute, "readings under way", func() bool { return len(p.far.records()) > 500 })
+		p.add(1, 0)
+		wait(t, 2*SendTime, "the event", func() bool {
+			got := p.far.records()
+			return got[len(got)-1].Event != nil || got[max(0, len(got)-100)].Event != nil
+		})
+		p.stop()
+		if p.backlog() == 0 {
+			t.Error("nothing was left: the test proves nothing")
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		p.add(1, 10)
+		dials := 0
+		p.o.Connect = func(context.Context) (Session, error) {
+			if dials++; dials < 20 {
+				return nil, errors.New("refused")
+			}
+			return &session{f: p.far, done: make(chan struct{})}, nil
+		}
+		p.start()
+		began := time.Now()
+		wait(t, time.Second, "the first refusal", func() bool { return p.f.Status().Error == "refused" })
+		wait(t, 2*time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		if d := time.Since(began); d < 15*BackoffMax/2 {
+			t.Errorf("20 connections within %v", d)
+		}
+		if s := p.f.Status(); s.Error != "" || !s.Connected {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// Run ends within its grace though the destination hangs, and sends what is
+// left where it does not.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		p.add(1, 10)
+		p.start()
+		wait(t, time.Second, "confirmed", func() bool { return p.backlog() == 0 })
+		p.add(1, 10)
+		p.stop()
+		if p.backlog() != 0 {
+			t.Errorf("%d left behind", p.backlog())
+		}
+		p.far.takes = time.Hour
+		p.add(1, 10)
+		p.start()
+		time.Sleep(time.Second)
+		began := time.Now()
+		p.stop()
+		if d := time.Since(began); d > Grace {
+			t.Errorf("a hanging destination held it for %v", d)
+		}
+	})
+}
+
+// A new destination begins where the site says; one that was withdrawn holds
+// nothing back, and is new when it comes again.
+func TestBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		var middle int64
+		for i := range 10 {
+			if i == 5 {
+				middle = time.Now().UnixNano()
+			}
+			p.add(1, 20)
+			time.Sleep(time.Minute)
+		}
+		count := func(begin journal.Begin) (events, readings int) {
+			t.Helper()
+			p.close()
+			p.from = map[string]journal.Begin{p.name: begin}
+			p.open("b")
+			p.start()
+			wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+			p.stop()
+			for _, r := range p.far.records() {
+				if r.Reading != nil {
+					readings++
+				} else if r.Event.Rule != "" {
+					events++
+				}
+			}
+			p.far.got = nil
+			if s := p.j.Strangers([]string{"other"}); len(s) != 1 || s[0] != p.name {
+				t.Errorf("strangers %v", s)
+			}
+			p.j.Forget(p.name)
+			if s := p.j.Strangers(nil); len(s) != 0 {
+				t.Errorf("strangers after forgetting %v", s)
+			}
+			return events, readings
+		}
+		for _, c := range []struct {
+			name             string
+			begin            journal.Begin
+			events, readings int
+		}{
+			{"oldest", journal.Begin{}, 10, 200},
+			{"now", journal.Begin{Wall: math.MaxInt64}, 0, 0},
+			{"a date", journal.Begin{Wall: middle}, 5, 100},
+			{"a date, whole epochs", journal.Begin{Wall: middle, Whole: true}, 10, 200},
+			{"oldest again", journal.Begin{}, 10, 200},
+		} {
+			if e, r := count(c.begin); e != c.events || r != c.readings {
+				t.Errorf("%s: %d events and %d readings, want %d and %d", c.name, e, r, c.events, c.readings)
+			}
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package uplink
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"davy/agent/evidence"
+	"davy/agent/journal"
+	"davy/agent/wire"
+)
+
+// receipt returns a receipt of somebody whose word counts here.
+func (u *Uplink) receipt(b []byte) (*wire.Receipt, error) {
+	r, err := u.from.Receipt(b, u.o.Gateway, u.o.Name, u.o.Moment())
+	u.withdraw()
+	if store := u.o.Known.Store; err == nil && store != "" && r.Store != store { // of before it was restored, or of a stolen backup
+		return nil, &evidence.RefusedError{Code: "store"}
+	}
+	return r, err
+}
+
+// withdraw keeps what a certificate withdrew.
+func (u *Uplink) withdraw() {
+	if u.from.Least > u.o.Known.Least {
+		known := u.o.Known
+		known.Least = u.from.Least
+		if err := u.know(known); err != nil {
+			u.o.Log.Error("withdrawal of a receiver's certificate not kept", "destination", u.o.Name, "error", err)
+		}
+	}
+}
+
+func (u *Uplink) know(k Known) error {
+	if u.o.KeepKnown != nil {
+		if err := u.o.KeepKnown(k); err != nil {
+			return err
+		}
+	}
+	u.o.Known = k
+	return nil
+}
+
+// resume returns what a restored receiver says, nil if b is not signed as that.
+func (u *Uplink) resume(b []byte) (*wire.Resume, error) {
+	s, err := wire.DecodeSigned(b)
+	if err != nil || !s.Verify(wire.ResumeKind) {
+		return nil, nil
+	}
+	m, err := u.from.Resume(b, u.o.Gateway, u.o.Name, u.o.Moment())
+	u.withdraw()
+	switch last := u.o.Known; {
+	case err != nil:
+		return nil, err
+	case m.Store == last.Store && m.Number <= last.Number, m.Wall <= last.Wall: // one that was acted on, or an older one
+		return nil, &evidence.RefusedError{Code: "resume-old"}
+	}
+	if now := time.Now(); !u.resumed.IsZero() && now.Sub(u.resumed) < ResumeEvery && !now.Before(u.resumed) {
+		return nil, &evidence.RefusedError{Code: "resume-often"}
+	}
+	return m, nil
+}
+
+// resumed goes back to what a restored receiver still has.
+func (s *session) resumed(m *wire.Resume) error {
+	u := s.u
+	known := u.o.Known
+	known.Store, known.Number, known.Wall = m.Store, m.Number, m.Wall
+	if err := u.know(known); err != nil { // first: it must not count twice
+		return fmt.Errorf("keep number of resume: %w", err)
+	}
+	u.resumed = time.Now()
+	again, err := u.o.Cursor.Resume(m.Have)
+	var unfit *journal.ReceiptError
+	if errors.As(err, &unfit) {
+		u.refuse("resume-" + unfit.Code)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	u.now.Resumes++
+	u.o.Log.Warn("receiver was restored, sending again what it lacks", "destination", u.o.Name, "store", m.Store, "records", again)
+	clear(u.logs) // what it has witnessed it says itself
+	s.rewind()
+	s.status()
+	return nil
+}

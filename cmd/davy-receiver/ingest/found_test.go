@@ -1,0 +1,463 @@
+package ingest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"reflect"
+	"testing"
+	"time"
+
+	"davy/agent/evidence"
+	"davy/agent/wire"
+	"davy/cmd/davy-receiver/gate"
+	"davy/cmd/davy-receiver/store"
+)
+
+// begin is the start record of an epoch after another; nil: after none.
+func (g *gw) begin(parent *gw, wall int64, clean bool) wire.Block {
+	e := g.event(0)
+	e.At.Wall = wall
+	e.Start = &wire.Start{Version: "1", Clean: clean}
+	if parent != nil {
+		e.Start.Parent = parent.epoch[:]
+		for _, s := range []string{wire.EventStream, wire.ReadingStream} {
+			if h := parent.heads[s]; h.Number > 0 {
+				e.Start.ParentHeads = append(e.Start.ParentHeads, h)
+			}
+		}
+		if parent.size > 0 {
+			e.Start.ParentCheckpoint = parent.note(parent.size)
+		}
+	}
+	return g.say(e)
+}
+
+// image is a copy of a gateway's disk.
+func (g *gw) image() *gw {
+	c := *g
+	c.heads = map[string]wire.Head{}
+	for s, h := range g.heads {
+		c.heads[s] = h
+	}
+	c.log = append(c.log[:0:0], g.log...)
+	return &c
+}
+
+const sec = int64(time.Second)
+
+// A box that restarts is no finding, and neither is its backlog of epochs
+// before, nor that of a receiver that gets them in any order.
+func TestRestartsAreNoFindings(t *testing.T) {
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	g1 := newGW("GW-1", 1)
+	say := func(g *gw, boot string, at int64, blocks ...wire.Block) Message {
+		return g.seal(g.sent(g.envelope(blocks...), boot, t0+at))
+	}
+	b.take(say(g1, "a", 1*sec, g1.begin(nil, t0, false), g1.events(2)))
+	rest := g1.readings(9)
+	g2 := newGW("GW-1", 2)
+	b.take(say(g2, "a", 5*sec, g2.begin(g1, t0+4*sec, false)))
+	g3 := newGW("GW-1", 3)
+	g3.mono = 0
+	b.take(say(g3, "b", 9*sec, g3.begin(g2, t0+8*sec, true)))
+	g1.mono = 50
+	b.take(say(g1, "b", 10*sec, rest)) // its backlog
+	b.take(say(g3, "b", 99*sec, g3.events(1)))
+	b.expectFound()
+	if f := b.forks(); len(f) != 0 {
+		t.Errorf("forks %+v", f)
+	}
+	// Another receiver gets the newest first, and then all of it.
+	o := newBench(t, "GW-1")
+	h1, h2, h3, h4 := newGW("GW-1", 1), newGW("GW-1", 2), newGW("GW-1", 3), newGW("GW-1", 4)
+	m1 := say(h1, "a", 1*sec, h1.begin(nil, t0, false))
+	m2 := say(h2, "a", 2*sec, h2.begin(h1, t0+1*sec, false))
+	m3 := say(h3, "a", 3*sec, h3.begin(h2, t0+2*sec, false))
+	m4 := say(h4, "a", 4*sec, h4.begin(h3, t0+3*sec, false))
+	o.take(m4)
+	o.take(m1, m2)
+	o.take(m3)
+	o.reopen()
+	h5 := newGW("GW-1", 5)
+	o.take(say(h5, "a", 5*sec, h5.begin(h4, t0+4*sec, false)))
+	o.expectFound()
+	if f := o.forks(); len(f) != 0 {
+		t.Errorf("forks %+v", f)
+	}
+}
+
+// The rows of the table of what has to be found, as far as a receiver can.
+func TestDiskReplaced(t *testing.T) {
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	g := newGW("GW-1", 1)
+	b.take(g.seal(g.sent(g.envelope(g.begin(nil, t0, false), g.events(2)), "a", t0)))
+	n := newGW("GW-1", 2) // a new disk, and the old key
+	b.take(n.seal(n.sent(n.envelope(n.begin(nil, t0+9, false)), "b", t0+10)))
+	if f := b.forks(); len(f) != 1 || f[0].Kind != "orphan" {
+		t.Errorf("forks %+v", f)
+	}
+	k := newGW("GW-1", 3) // a new disk, and a new key with it
+	k.key = key(5)
+	if got := b.take(k.message(k.events(1))); len(got) != 0 || b.verdicts()[WrongKey] != 1 {
+		t.Errorf("receipts %+v, verdicts %v", got, b.verdicts())
+	}
+}
+
+func TestImageRolledBack(t *testing.T) {
+	// Within the epoch that was open when the image was made.
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	g := newGW("GW-1", 1)
+	b.take(g.seal(g.vouch(g.sent(g.envelope(g.begin(nil, t0, false), g.events(2)), "a", t0), 0)))
+	old := g.image()
+	b.take(g.seal(g.vouch(g.sent(g.envelope(g.events(3)), "a", t0+sec), 2)))
+	n := newGW("GW-1", 2)
+	b.take(n.seal(n.sent(n.envelope(n.begin(old, t0+9*sec, true)), "b", t0+9*sec)))
+	found := b.expectFound(store.LogShort, store.Rollback)
+	if f := found[0]; f.First != 2 || f.Last != 3 || f.Other != g.epoch {
+		t.Errorf("%+v", f)
+	}
+	if l := b.losses(); len(l) != 1 || l[0].Receipted != 6 || l[0].Declared != 3 {
+		t.Errorf("losses %+v", l)
+	}
+	// Behind an epoch that had followed it.
+	b = newBench(t, "GW-1")
+	g = newGW("GW-1", 1)
+	b.take(g.seal(g.sent(g.envelope(g.begin(nil, t0, false)), "a", t0)))
+	g2, g3, back := newGW("GW-1", 2), newGW("GW-1", 3), newGW("GW-1", 4)
+	b.take(g2.seal(g2.sent(g2.envelope(g2.begin(g, t0+1*sec, true)), "b", t0+1*sec)))
+	b.take(g3.seal(g3.sent(g3.envelope(g3.begin(g2, t0+2*sec, true)), "c", t0+2*sec)))
+	b.take(back.seal(back.sent(back.envelope(back.begin(g2, t0+9*sec, true)), "d", t0+9*sec)))
+	found = b.expectFound(store.Rollback)
+	if f := found[0]; f.Epoch != back.epoch || f.Other != g3.epoch {
+		t.Errorf("%+v", f)
+	}
+	if f := b.forks(); len(f) != 1 || f[0].Kind != "parent" {
+		t.Errorf("forks %+v", f)
+	}
+}
+
+func TestTwoBoxes(t *testing.T) {
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	g := newGW("GW-1", 1)
+	b.take(g.seal(g.sent(g.envelope(g.begin(nil, t0, false), g.events(2)), "a", t0)))
+	copied := newGW("GW-1", 2) // a second box with a copy of the disk
+	b.take(copied.seal(copied.sent(copied.envelope(copied.begin(g, t0+5*sec, false)), "z", t0+5*sec)))
+	b.expectFound() // a restart, as far as anybody can know
+	b.take(g.seal(g.sent(g.envelope(g.events(1)), "a", t0+6*sec)))
+	found := b.expectFound(store.Clone)
+	if f := found[0]; f.Epoch != g.epoch || f.Other != copied.epoch || f.Stream != wire.EventStream || f.First != 4 {
+		t.Errorf("%+v", f)
+	}
+	// Both restart from the same image: two children of one parent, both living.
+	b = newBench(t, "GW-1")
+	g = newGW("GW-1", 1)
+	b.take(g.seal(g.sent(g.envelope(g.begin(nil, t0, false)), "a", t0)))
+	x, y := newGW("GW-1", 2), newGW("GW-1", 3)
+	b.take(x.seal(x.sent(x.envelope(x.begin(g, t0+1*sec, false)), "b", t0+1*sec)))
+	b.take(y.seal(y.sent(y.envelope(y.begin(g, t0+2*sec, false)), "c", t0+2*sec)))
+	b.expectFound(store.Rollback)
+	b.take(x.seal(x.sent(x.envelope(x.events(1)), "b", t0+3*sec)))
+	b.expectFound(store.Rollback, store.Clone)
+	// Boots that come in turns say it too, whatever the clocks say.
+	for range store.BootReturns {
+		b.take(y.seal(y.sent(y.envelope(y.events(1)), "c", 0)), x.seal(x.sent(x.envelope(x.events(1)), "b", 0)))
+	}
+	kinds := map[string]bool{}
+	all, err := b.st.Findings(t.Context(), "GW-1")
+	for _, f := range all {
+		kinds[f.Kind] = true
+	}
+	if err != nil || !kinds[store.Boots] {
+		t.Errorf("%v: %+v", err, all)
+	}
+}
+
+// A message that an old boot left in the broker is no second box.
+func TestLateMessageIsNoSecondBox(t *testing.T) {
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	g := newGW("GW-1", 1)
+	b.take(g.seal(g.sent(g.envelope(g.begin(nil, t0, false)), "a", t0)))
+	late := g.seal(g.sent(g.envelope(g.events(1)), "a", t0+1*sec))
+	n := newGW("GW-1", 2)
+	b.take(n.seal(n.sent(n.envelope(n.begin(g, t0+5*sec, false)), "b", t0+5*sec)))
+	b.take(late)
+	b.take(n.seal(n.sent(n.envelope(n.events(1)), "b", t0+6*sec)))
+	for range 2 * store.BootReturns { // and again and again: it says nothing of now
+		b.take(late)
+		b.take(n.seal(n.sent(n.envelope(n.events(1)), "b", t0+6*sec)))
+	}
+	b.expectFound()
+	if l := b.losses(); len(l) != 0 {
+		t.Errorf("losses %+v", l)
+	}
+	// One that tells of what the next epoch does not know is a loss, and so is none of a line that was left.
+	old := n.image()
+	late = n.seal(n.sent(n.envelope(n.events(3)), "b", t0+7*sec))
+	m := newGW("GW-1", 3)
+	b.take(m.seal(m.sent(m.envelope(m.begin(old, t0+9*sec, false)), "c", t0+9*sec)))
+	b.take(late)
+	b.expectFound()
+	if l := b.losses(); len(l) != 1 || l[0].Receipted != n.heads[wire.EventStream].Number || l[0].Declared != l[0].Receipted-3 {
+		t.Errorf("losses %+v", l)
+	}
+	late = m.seal(m.sent(m.envelope(m.events(1)), "c", t0+10*sec))
+	back := newGW("GW-1", 4)
+	b.take(back.seal(back.sent(back.envelope(back.begin(old, t0+11*sec, false)), "d", t0+11*sec)))
+	b.take(late)
+	b.expectFound(store.Rollback)
+}
+
+func TestSilence(t *testing.T) {
+	b, g := newBench(t, "GW-1", "GW-2"), newGW("GW-1", 1)
+	b.take(g.message(g.events(1)))
+	b.watch(DefaultSilent - time.Minute)
+	b.expectFound()
+	b.reopen()
+	b.watch(2 * time.Minute) // this receiver did not listen for that long
+	b.expectFound()
+	b.watch(DefaultSilent)
+	b.watch(time.Minute)
+	b.expectFound(store.Silent) // one that was never heard is named elsewhere
+	old := g.seal(g.vouch(g.sent(g.envelope(), "b", 1), 0))
+	b.take(old)
+	b.watch(time.Minute)
+	b.expectFound("-" + store.Silent)
+	b.watch(DefaultSilent)
+	b.take(old) // a replay says nothing of now
+	b.watch(time.Minute)
+	b.expectFound("-"+store.Silent, store.Silent)
+}
+
+func TestLyingClock(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	say := func(off time.Duration, trusted bool) {
+		e := g.sent(g.envelope(), "a", b.wall+int64(off))
+		e.ClockTrusted = trusted
+		b.take(g.seal(e))
+	}
+	bound := store.ClockBound
+	say(bound-time.Second, true)
+	say(-bound, true)
+	say(100*bound, false) // it says itself that nobody should believe it
+	b.expectFound()
+	say(bound+time.Second, true)
+	b.expectFound(store.Clock)
+	say(bound+2*time.Second, true)
+	b.expectFound(store.Clock)
+	say(0, true)
+	b.expectFound("-" + store.Clock)
+	say(-2*bound, true) // it may have waited somewhere
+	b.wall += int64(store.ClockPatience) / 2
+	say(-2*bound, true)
+	b.expectFound("-" + store.Clock)
+	b.wall += int64(store.ClockPatience)
+	b.reopen()
+	say(-2*bound, true)
+	found := b.expectFound("-"+store.Clock, store.Clock)
+	if d := time.Duration(found[1].First); d > -2*bound || d < -3*bound {
+		t.Errorf("differs by %v", d)
+	}
+}
+
+// A broker that keeps one stream back is found: the heads say that there is more.
+func TestWithheld(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.events(1), g.readings(5)))
+	kept := g.message(g.readings(5))
+	b.take(g.message(g.events(1)))
+	b.watch(DefaultWithheld - time.Minute)
+	b.take(g.message(g.events(1)))
+	b.expectFound()
+	b.watch(2 * time.Minute)
+	found := b.expectFound(store.Withheld)
+	if f := found[0]; f.Stream != wire.ReadingStream || f.First != 6 || f.Last != 10 || f.Epoch != g.epoch {
+		t.Errorf("%+v", f)
+	}
+	// What follows comes, so that there is a hole.
+	b.take(g.message(g.readings(3)))
+	b.watch(DefaultWithheld - time.Minute)
+	found = b.expectFound(store.Withheld, store.Hole)
+	if f := found[1]; f.First != 6 || f.Last != 10 {
+		t.Errorf("%+v", f)
+	}
+	b.take(kept)
+	b.watch(time.Minute)
+	b.expectFound("-"+store.Withheld, "-"+store.Hole)
+}
+
+// What waits behind an earlier epoch that comes is not withheld, and neither
+// is what a silent gateway has; what waits although nothing else comes is.
+func TestBacklogIsNotWithheld(t *testing.T) {
+	b, g, h := newBench(t, "GW-1"), newGW("GW-1", 1), newGW("GW-1", 2)
+	start := g.begin(nil, 1, false)
+	var backlog []Message
+	for range 5 {
+		backlog = append(backlog, g.message(g.readings(5)))
+	}
+	b.take(g.message(start))
+	b.take(h.message(h.begin(g, 2, false), h.events(1)))
+	later := h.message(h.readings(5))
+	b.take(h.message(h.events(1)))
+	for _, m := range backlog[:4] {
+		b.watch(DefaultWithheld - time.Minute)
+		b.expectFound()
+		b.take(m)
+	}
+	b.watch(2 * DefaultWithheld)
+	b.expectFound(store.Silent)
+	b.take(h.message(h.events(1)))
+	b.watch(time.Minute)
+	found := b.expectFound("-"+store.Silent, store.Withheld, store.Withheld)
+	if found[1].Epoch != g.epoch || found[1].First != 21 || found[2].Epoch != h.epoch || found[2].First != 1 {
+		t.Errorf("%+v", found)
+	}
+	b.take(backlog[4], later)
+	b.watch(time.Minute)
+	b.expectFound("-"+store.Silent, "-"+store.Withheld, "-"+store.Withheld)
+}
+
+// A receiver that was restored from an old backup says so with a new store id,
+// and tells every gateway what it has, until the gateway goes on from there.
+func TestRestored(t *testing.T) {
+	b, g := newBench(t, "GW-1", "GW-2"), newGW("GW-1", 1)
+	b.take(g.seal(g.vouch(g.envelope(g.events(3)), 0)))
+	here := g.heads[wire.EventStream]
+	lost := g.message(g.events(2)) // receipted, and not in the backup
+	next := g.message(g.events(1))
+	id := b.st.ID()
+	was, err := b.st.Restored(t.Context(), b.wall)
+	if err != nil || was != id || b.st.ID() == id {
+		t.Fatalf("%v: %s, then %s", err, was, b.st.ID())
+	}
+	b.reopen()
+	if b.st.ID() == id {
+		t.Error("the old id is back")
+	}
+	of := func(all []*wire.Resume) *wire.Resume {
+		t.Helper()
+		if len(all) == 0 || all[0].Gateway != "GW-1" {
+			t.Fatalf("%d resumes", len(all))
+		}
+		return all[0]
+	}
+	all := b.watch(time.Second)
+	r := of(all)
+	if len(all) != 2 || all[1].Gateway != "GW-2" || len(all[1].Have) != 0 || r.Number != 1 ||
+		len(r.Have) != 1 || r.Have[0].Epoch != g.epoch || !reflect.DeepEqual(r.Have[0].Upto, []wire.Head{here}) {
+		t.Errorf("%+v", all)
+	}
+	if c, _, err := evidence.Witnessed(r.Have[0].Witness, key(2).Public().(ed25519.PublicKey)); err != nil || c.Size != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if all := b.watch(time.Minute); len(all) != 0 { // nobody is there to hear it
+		t.Errorf("%+v", all)
+	}
+	b.take(next) // it did not hear of it: it believes that all before is here
+	if got := of(b.watch(time.Minute)); got.Number != 1 || !reflect.DeepEqual(got.Have, r.Have) {
+		t.Errorf("%+v", got)
+	}
+	b.fits(g, wire.EventStream, b.take(lost)) // it did
+	if all := b.watch(time.Hour); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+	b.expectMissing()
+	// Restored once more: another id, another number.
+	if _, err := b.st.Restored(t.Context(), b.wall); err != nil {
+		t.Fatal(err)
+	}
+	if got := of(b.watch(time.Second)); got.Number != 2 || got.Store != b.st.ID() {
+		t.Errorf("%+v", got)
+	}
+	all2, err := b.st.Findings(t.Context(), "")
+	if err != nil || len(all2) < 2 || all2[0].Kind != store.Restored || all2[0].Note != id {
+		t.Errorf("%v: %+v", err, all2)
+	}
+}
+
+// A database that was restored and that nobody said it of is found by the hole.
+func TestRestoredUnsaid(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.events(3)))
+	g.events(2) // receipted before, and not in the backup
+	b.take(g.message(g.events(1)))
+	b.watch(DefaultWithheld)
+	b.take(g.message(g.events(1)))
+	b.watch(time.Minute)
+	found := b.expectFound(store.Hole)
+	if f := found[0]; f.First != 4 || f.Last != 5 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// What this receiver signed is no message of a gateway, whoever sends it back.
+func TestReceiptsReplayed(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	var sent [][]byte
+	b.in.o.Publish = func(_ context.Context, _ string, payload []byte) error { sent = append(sent, payload); return nil }
+	b.take(g.message(g.events(1)))
+	if _, err := b.st.Restored(t.Context(), b.wall); err != nil {
+		t.Fatal(err)
+	}
+	b.watch(time.Second)
+	if len(sent) != 2 {
+		t.Fatalf("%d messages", len(sent))
+	}
+	for _, p := range sent {
+		b.take(Message{Topic: "davy/1/GW-1/up/event", Payload: p})
+	}
+	if v := b.verdicts(); v[gate.BadSignature] != 2 {
+		t.Errorf("%v", v)
+	}
+}
+
+// A receiver's key that was stolen is withdrawn by the certificate of its
+// successor, which every receipt brings along.
+func TestReceiverKeyReplaced(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	authority := key(8)
+	public := authority.Public().(ed25519.PublicKey)
+	certify := func(of ed25519.PrivateKey, number, least uint64) []byte {
+		return evidence.SignCertificate(&wire.Certificate{Key: of.Public().(ed25519.PublicKey), Name: "p", NotAfter: 5e18, Number: number, Least: least}, authority)
+	}
+	at := evidence.Moment{Wall: 1e18, Trusted: true}
+	b.in.o.Certificate = certify(key(2), 1, 0)
+	r := b.take(g.seal(g.vouch(g.envelope(g.events(1)), 0)))
+	b.witnessed(r, 1, "")
+	old, err := evidence.CheckCertificate(r[0].Certificate, public, key(2).Public().(ed25519.PublicKey), at, 0)
+	if err != nil || old.Number != 1 {
+		t.Fatalf("%+v, %v", old, err)
+	}
+	stolen := r[0].Certificate
+	b.in.o.Key, b.in.o.Certificate = key(3), certify(key(3), 2, 2)
+	r = b.take(g.message(g.events(1)))
+	// What was witnessed stays so, by the key of today.
+	w, _, err := evidence.Witnessed(r[0].Witness, key(3).Public().(ed25519.PublicKey))
+	if err != nil || w.Size != 1 {
+		t.Errorf("%+v, %v", w, err)
+	}
+	c, err := evidence.CheckCertificate(r[0].Certificate, public, key(3).Public().(ed25519.PublicKey), at, old.Least)
+	if err != nil || c.Number != 2 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if c, err := evidence.CheckCertificate(stolen, public, key(2).Public().(ed25519.PublicKey), at, c.Least); err == nil {
+		t.Errorf("the stolen key is believed: %+v", c)
+	}
+}
+
+// An id that would be more than one level of a topic is nobody's.
+func TestIDs(t *testing.T) {
+	b := newBench(t, "GW-1")
+	for _, id := range []string{"GW/1", "GW+1", "+", "#", "GW-1/#", "", "GW 1", "网关", "GW-1\x00"} {
+		g := newGW(id, 1)
+		m := g.message(g.events(1))
+		if got := b.take(m); len(got) != 0 {
+			t.Errorf("%q: %+v", id, got)
+		}
+		if gate.ValidID(id) {
+			t.Errorf("%q can be enrolled", id)
+		}
+	}
+	if v := b.verdicts(); v[gate.WrongTopic] != 9 || len(v) != 1 {
+		t.Errorf("%v", v)
+	}
+}
