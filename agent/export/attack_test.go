@@ -83,7 +83,7 @@ func another(k *wire.Block) {
 	k.Body = wire.EncodeReadings(readings)
 }
 
-// lastReading is the leaf of a block of readings of an epoch, near its middle.
+// readingLeaf is a block of readings of an epoch, from a leaf on.
 func readingLeaf(e *madeEpoch, from int) *wire.Block {
 	for i := from; ; i++ {
 		if e.blocks[i].Stream == wire.ReadingStream && e.blocks[i+1].Stream == wire.ReadingStream {
@@ -94,12 +94,12 @@ func readingLeaf(e *madeEpoch, from int) *wire.Block {
 
 // Whatever is done to a file is found, and named to the leaf and to the numbers.
 func TestAttacks(t *testing.T) {
-	m := sample(t)
+	m := sample(t, 90)
 	file := m.write(t, certificate(seeded(authorityKey)))
 	trust := Trust{Authority: pub(seeded(authorityKey))}
 	a, b := m.epochs[0], m.epochs[1]
 	hexA, hexB, hexC := hexID(a.id), hexID(b.id), hexID(m.epochs[2].id)
-	x := readingLeaf(a, 150) // the block that is attacked
+	x := readingLeaf(a, 73) // the block that is attacked
 	reading := func(code string) Finding {
 		return Finding{Code: code, Epoch: hexA, Stream: wire.ReadingStream, From: x.First, To: x.Last(), Leaf: x.Leaf}
 	}
@@ -126,7 +126,7 @@ func TestAttacks(t *testing.T) {
 		{"nothing", func(*forge) {}, nil},
 		{"a record flipped", func(f *forge) { f.change(0, x.Leaf, false, another) }, []Finding{reading(LeafAltered), chain}},
 		{"a record flipped, and its leaf", func(f *forge) { f.change(0, x.Leaf, true, another) }, []Finding{
-			chain, {Code: Subtree, Epoch: hexA, From: 0, To: 255},
+			chain, {Code: Subtree, Epoch: hexA, From: 64, To: 79},
 		}},
 		{"a record flipped, its leaf, and the hashes over it", func(f *forge) {
 			f.change(0, x.Leaf, true, another)
@@ -295,6 +295,22 @@ func TestAttacks(t *testing.T) {
 			{Code: Missing, Epoch: hexA, Stream: wire.ReadingStream, From: 1, To: 239},
 			{Code: Missing, Epoch: hexA, Stream: wire.ReadingStream, From: 252, To: a.heads[wire.ReadingStream].Number},
 		}},
+		{"the beginning of a stream left out", func(f *forge) {
+			last := uint64(0)
+			for i := range a.blocks[:20] {
+				if k := &a.blocks[i]; k.Stream == wire.ReadingStream {
+					f.parts[f.block(0, k.Leaf)] = part{subtreeFrame, (&subtree{0, int64(k.Leaf), a.stored[merkle.Stored(int64(k.Leaf))]}).append(nil)}
+					last = k.Last()
+				}
+			}
+			f.end(func(e *End) {
+				for i := range e.Epochs[0].Streams {
+					if e.Epochs[0].Streams[i].Stream == wire.ReadingStream {
+						e.Epochs[0].Streams[i].From = last + 1
+					}
+				}
+			})
+		}, []Finding{{Code: Missing, Epoch: hexA, Stream: wire.ReadingStream, From: 1, To: earlyOf(a)}}},
 		{"bytes behind the end", func(f *forge) { f.parts = append(f.parts, part{receiptFrame, nil}) }, []Finding{
 			{Code: Trailing, Kind: "receipt", From: uint64(len(file))},
 		}},

@@ -39,8 +39,10 @@ type section struct {
 	notes    int64
 	blocks   int64
 	await    []awaited
-	lastGone int64 // the last leaf whose block is not here; -1: none is
-	vouched  bool  // the next epoch, which is signed, names the same last records
+	lastGone int64  // the last leaf whose block is not here; -1: none is
+	gone     int64  // hash-only leaves before behind
+	behind   *int64 // wall time of the first record behind the last leaf whose block is not here
+	vouched  bool   // the next epoch, which is signed, names the same last records
 	report   EpochReport
 }
 
@@ -150,6 +152,9 @@ func (v *verifier) block(s *section, b []byte, at int64) {
 	}
 	wallFrom, wallTo := v.records(s, &k)
 	after := wire.Root(sha256.Sum256(data))
+	if l := s.log; l.gone > 0 && s.gone != l.gone {
+		s.gone, s.behind = l.gone, &wallFrom
+	}
 	switch {
 	case k.First < x.next && v.fills(s, &k):
 		if !late {
@@ -273,10 +278,13 @@ func (v *verifier) hole(n numbers) {
 // note checks a checkpoint against the leaves so far.
 func (v *verifier) note(s *section, b []byte) {
 	s.notes++
-	c, err := evidence.ReadCheckpoint(b)
-	if err != nil {
-		v.find(s, Finding{Code: NoteBad, Text: err.Error()})
-		return
+	c, by, wall := v.witness(s, b)
+	if c == nil {
+		var err error
+		if c, err = evidence.ReadCheckpoint(b); err != nil {
+			v.find(s, Finding{Code: NoteBad, Text: err.Error()})
+			return
+		}
 	}
 	switch {
 	case c.Gateway != v.r.Claim.Gateway:
@@ -286,7 +294,6 @@ func (v *verifier) note(s *section, b []byte) {
 		v.find(s, Finding{Code: NoteEpoch, Text: hexID(c.Epoch)})
 		return
 	}
-	by, wall := v.witness(s, b)
 	v.device(s, c, by != "")
 	for _, m := range s.marks {
 		if m.size == c.Size && m.root != c.Root {

@@ -68,7 +68,9 @@
 // be missing that no gap record names (field gap of an event, of this or a
 // later epoch). Where C has a time, the range goes one block beyond it on
 // either side, or to the first number, or to where the log shows that no other
-// block of the stream can be: so the file shows that this is all there was.
+// block of the stream can be: so the file shows that this is all there was. (A
+// journal that has deleted old records in order claims the time since which it
+// has all. Times within a log go up but for what readings wait for their commit.)
 //
 // Imports: agent/evidence, merkle, wire.
 package export
@@ -147,7 +149,7 @@ type Claim struct {
 	Gateway string   `json:"gateway"`
 	Made    int64    `json:"made"`              // wall time of the gateway, ns since 1970
 	Maker   string   `json:"maker"`             // "davy 1.2.3"
-	From    int64    `json:"from,omitempty"`    // ns since 1970; 0: from the oldest record
+	From    int64    `json:"from,omitempty"`    // ns since 1970; 0: from the first record there ever was
 	To      int64    `json:"to,omitempty"`      // 0: to the newest
 	Epochs  []string `json:"epochs,omitempty"`  // ids in hex; none: all
 	Streams []string `json:"streams,omitempty"` // none: all; events are always there

@@ -123,3 +123,13 @@ func lastLeaf(e *madeEpoch, stream string) (leaf uint64) {
 	}
 	return leaf
 }
+
+// earlyOf is the last reading of the first twenty blocks.
+func earlyOf(e *madeEpoch) (n uint64) {
+	for i := range e.blocks[:20] {
+		if e.blocks[i].Stream == wire.ReadingStream {
+			n = e.blocks[i].Last()
+		}
+	}
+	return n
+}

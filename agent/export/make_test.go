@@ -158,12 +158,13 @@ func certificate(authority ed25519.PrivateKey) Key {
 	return Key{Role: "receiver", Name: "province", Key: c.Key, Certificate: evidence.SignCertificate(c, authority)}
 }
 
-// sample is a journal of two epochs with all that the format can say.
-func sample(t testing.TB) *made {
+// sample is a journal of three epochs with all that the format can say; the
+// first has about n blocks, at least 90.
+func sample(t testing.TB, n int) *made {
 	t.Helper()
 	m := &made{gateway: "GW/1 冷库", wall: 1_700_000_000 * second}
 	m.begin(t)
-	for i := range 250 {
+	for i := range n {
 		m.readings(t, 1+i%7)
 		if i%10 == 0 {
 			m.events(t, wire.Event{Kind: 1, Note: "alarm"}, wire.Event{Kind: 2})
@@ -171,7 +172,7 @@ func sample(t testing.TB) *made {
 		if i == 60 {
 			m.lose(t, 12, true)
 		}
-		if i == 100 || i == 240 {
+		if i == n/3 || i == n*4/5 {
 			m.sign(t, true)
 		}
 	}

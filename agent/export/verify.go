@@ -211,12 +211,12 @@ func (v *verifier) certified(k Key) {
 	v.receivers = append(v.receivers, receiver{key: c.Key, name: c.Name, cert: c})
 }
 
-// witness returns the name of a receiver that is believed and cosigned a
-// checkpoint, and when it did, in seconds since 1970.
-func (v *verifier) witness(s *section, note []byte) (by string, wall int64) {
+// witness returns a checkpoint that a receiver which is believed cosigned, the
+// receiver's name, and when it did, in seconds since 1970; nil if none did.
+func (v *verifier) witness(s *section, note []byte) (c *evidence.Checkpoint, by string, wall int64) {
 	for i := range v.receivers {
 		w := &v.receivers[i]
-		_, at, err := evidence.Witnessed(note, w.key)
+		c, at, err := evidence.Witnessed(note, w.key)
 		if err != nil {
 			continue
 		}
@@ -227,10 +227,9 @@ func (v *verifier) witness(s *section, note []byte) (by string, wall int64) {
 			}
 			continue
 		}
-		by = cmp.Or(w.name, evidence.Fingerprint(w.key))
-		return by, at
+		return c, cmp.Or(w.name, evidence.Fingerprint(w.key)), at
 	}
-	return "", 0
+	return nil, "", 0
 }
 
 // device notes whose checkpoint it is.
@@ -291,6 +290,9 @@ func (v *verifier) closeSection() {
 	s.report = EpochReport{Epoch: hexID(s.id), Leaves: l.pos, HashOnly: l.gone, Signed: s.signed, Witnessed: s.witness}
 	if l.gone > 0 {
 		s.lastGone = l.lastGone
+		if s.gone != l.gone { // nothing stands behind it
+			s.behind = nil
+		}
 	} else {
 		s.lastGone = -1
 	}

@@ -198,13 +198,11 @@ func (v *verifier) explain(s *section, h *numbers, r Range) {
 		inside := from <= r.To && to >= r.From && r.From > 0
 		c := &v.r.Claim
 		switch {
-		case inside:
+		case inside: // the file itself says that it should be there
 		case !v.asked(h.stream), !v.claimed(s), v.beside(s), c.From != 0 && h.after != nil && *h.after < c.From, c.To != 0 && h.before != nil && *h.before > c.To:
 			f.Code, f.Told = NotHere, true
 		case c.From != 0 || c.To != 0:
 			f.Code = Window
-		case r.From > 0 && to < r.From: // they went before, as records go that were confirmed and are old
-			f.Code, f.Told = NotHere, !v.trust.Strict
 		}
 		v.find(s, f)
 	}
@@ -250,11 +248,15 @@ func (v *verifier) explain(s *section, h *numbers, r Range) {
 
 // window says where nothing shows that the last record of a stream is the last
 // that was asked for: a later leaf of which only the hash is here may be of any
-// stream, and the next epoch does not say that no more came.
+// stream, the next epoch does not say that no more came, and what stands behind
+// that leaf is not from before the time asked for.
 func (v *verifier) window(s *section, x *stream) {
 	c := &v.r.Claim
-	if v.asked(x.name) && !v.beside(s) && s.lastGone > x.leaf && !x.vouched && (c.To == 0 || x.wallTo <= c.To) && len(c.Streams) == 0 {
-		v.find(s, Finding{Code: WindowEnd, Told: c.To == 0 && !v.trust.Strict, Stream: x.name, From: x.next - 1, Leaf: uint64(s.lastGone)})
+	switch {
+	case !v.asked(x.name), !v.claimed(s), v.beside(s), len(c.Streams) > 0, x.vouched, s.lastGone <= x.leaf:
+	case c.To != 0 && x.wallTo > c.To, c.From != 0 && s.behind != nil && *s.behind < c.From:
+	default:
+		v.find(s, Finding{Code: WindowEnd, Stream: x.name, From: x.next - 1, Leaf: uint64(s.lastGone)})
 	}
 }
 

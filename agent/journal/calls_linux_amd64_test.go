@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -125,15 +126,16 @@ func (c *calls) concerns(nr int32, args *[6]uintptr) bool {
 	if nr == syscall.SYS_OPENAT && args[2]&syscall.O_ACCMODE == syscall.O_RDONLY {
 		return false
 	}
-	// The caller is this process and waits: its string is still there.
-	at0 := (**byte)(unsafe.Pointer(&args[at.path]))
-	name := unsafe.Slice(*at0, len(c.under))
-	for i, b := range name {
-		if b != c.under[i] {
-			return false
-		}
-	}
-	return true
+	// The caller is a thread of this process that waits: its string is still
+	// there, and the kernel copies it as it would for another process.
+	const copyFrom = 310 // process_vm_readv
+	name := make([]byte, len(c.under))
+	type span struct{ at, size uintptr }
+	to := span{uintptr(unsafe.Pointer(&name[0])), uintptr(len(name))}
+	from := span{args[at.path], uintptr(len(name))}
+	n, _, err := syscall.Syscall6(copyFrom, uintptr(os.Getpid()), uintptr(unsafe.Pointer(&to)), 1, uintptr(unsafe.Pointer(&from)), 1, 0)
+	runtime.KeepAlive(name)
+	return err == 0 && string(name[:n]) == c.under
 }
 
 // aWhile is a run of the journal with all that it does: it gives n batches,

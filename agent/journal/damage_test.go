@@ -107,10 +107,10 @@ func TestDamage(t *testing.T) {
 // TestFlips flips single bits all over a segment. Whatever is hit: no panic,
 // nothing false is delivered, and what is missing is named.
 func TestFlips(t *testing.T) {
-	w := write(t, 12, 400)
+	w := write(t, 12, 400, 10)
 	rnd := rand.New(rand.NewPCG(5, 6))
 	hit := 0
-	for range scale.Of(60) {
+	for i := 0; i < scale.Of(60) || hit == 0 && i < 500; i++ {
 		name := []string{"reading-00000000.seg", "event-00000000.seg"}[rnd.IntN(2)]
 		raw := bytes.Clone(w.files[name])
 		at := rnd.IntN(min(len(raw), 120<<10))

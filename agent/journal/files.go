@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,7 @@ func (j *Journal) handle(s *segment) (*handle, error) {
 		}
 	}
 	slices.SortFunc(open, func(a, b *segment) int { return cmp.Compare(b.used, a.used) })
-	for i := maxOpen - 1; i < len(open); i++ {
+	for i := j.mayOpen() - 1; i < len(open); i++ {
 		close = append(close, open[i].h)
 		open[i].h = nil
 	}
@@ -83,6 +84,15 @@ func (j *Journal) handle(s *segment) (*handle, error) {
 		h.close(false) // waits for those who still read
 	}
 	return h, nil
+}
+
+// maxMapped bounds the address space of all maps together, for a 32-bit
+// machine has little and no more comes free in one piece: fewer than maxOpen
+// segments stay open where they are large.
+const maxMapped = 512 << 20
+
+func (j *Journal) mayOpen() int {
+	return int(max(1, min(maxOpen, maxMapped/j.o.SegmentBytes-int64(families))))
 }
 
 // shut closes a segment's file; gone: for good.
@@ -124,6 +134,29 @@ func (j *Journal) reopen(s *segment) error {
 	s.h, s.active = h, true
 	j.mu.Unlock()
 	return nil
+}
+
+// rewriteMeta writes a file's meta pages once more as they are seen, and syncs
+// them. After a failed fdatasync the kernel shows the newest one, calls it clean,
+// and it may not be on the disk, where the one before still counts. The next
+// transaction would take pages that the newest has freed and the one before
+// holds: a power cut then would leave a broken tree.
+func rewriteMeta(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	metas := make([]byte, 2*pageSize)
+	if _, err := f.ReadAt(metas, 0); errors.Is(err, io.EOF) {
+		return nil // too short to be a segment; whoever opens it says so
+	} else if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(metas, 0); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // leaveOut takes a segment out of the journal without touching its file.
@@ -205,6 +238,9 @@ func (j *Journal) gapsAgain() {
 // remove deletes a segment that is due.
 func (j *Journal) remove(s *segment) error {
 	if err := j.carryGaps(s); err != nil {
+		return err
+	}
+	if err := j.carryTable(s); err != nil {
 		return err
 	}
 	if err := j.o.Disk("remove"); err != nil {

@@ -6,8 +6,11 @@
 // begins an epoch, random 128 bits, whose first event is its Start record.
 // Within an epoch the numbers of a stream run from 1 without a hole; a number
 // that anyone was told of is never given to another record. Whatever has to go
-// before its receipt is first named by a gap record. A damaged file is set
-// aside in quarantine/, named by a record, and the rest goes on.
+// before its receipt is first named by a gap record, and a gap record that has
+// to go itself is written again. A damaged file is set aside in quarantine/,
+// named by a record, and the rest goes on; one that can be read but not written
+// to is kept for reading. Nothing is kept of an Append that failed, also where
+// a failing disk had taken half of it.
 //
 // Where it is kept: segments, one bbolt file each, of two families, because
 // they are dropped by whole files and by class: "event" (the stream event) and
@@ -16,6 +19,13 @@
 // another name, synced, renamed, and the directory synced. The dynamic state
 // (last serial of the decider per lineage, last beat, cursors, whether the end
 // was clean) rides in every transaction with a version; the newest counts.
+//
+// Each epoch has a log: a Merkle tree with a leaf per block, in the order of the
+// commits, over all streams. Its hashes lie beside the segments in tree/<epoch>
+// (see tree.go), written without a sync and made again from the blocks where a
+// power cut took them; they cost a commit nothing and can fail none. Where
+// hashes are gone for good the log of that epoch is broken, which is an event.
+// tree/<epoch>.<destination> is the newest checkpoint that a receiver witnessed.
 //
 // Who owns what: one process holds the directory (file "lock"). Append, Retain
 // and Close take turns; cursors may be used from other goroutines meanwhile.
@@ -26,7 +36,7 @@
 // access runs under debug.SetPanicOnFault and recover, so that a damaged page
 // or an unreadable sector is an error here and not the end of the process.
 //
-// Imports: agent/wire, drivers/tag, agent/ring (numbers of event kinds).
+// Imports: agent/merkle, agent/wire, drivers/tag, agent/ring (numbers of event kinds).
 package journal
 
 import (
@@ -72,7 +82,7 @@ type Options struct {
 	Gateway      string
 	MaxBytes     int64            // all files together; 0: 1 GiB
 	SegmentBytes int64            // one file, a power of two; 0: 32 MiB, at most an eighth of MaxBytes
-	Keep         time.Duration    // receipted records stay this long all the same
+	Keep         time.Duration    // receipted records stay this long all the same, by time lived under a trusted clock
 	Sync         time.Duration    // readings may wait this long: what an unclean end may cost
 	MustConfirm  []string         // destinations without whose receipt a record is not given up silently
 	From         map[string]Begin // of destinations that are new; absent: with the oldest record that is here
@@ -87,7 +97,7 @@ type Options struct {
 	Sign func(id wire.Epoch, size uint64, root merkle.Hash) ([]byte, error)
 	Log  *slog.Logger
 	// Disk, if not nil, is called before every operation of the disk with its
-	// name ("open", "create", "read", "commit", "rename", "remove", "reserve");
+	// name ("open", "create", "read", "commit", "rename", "remove", "reserve", "tree");
 	// it may wait or return an error, which is then the operation's. For tests.
 	Disk func(op string) error
 }

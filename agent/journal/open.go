@@ -48,6 +48,8 @@ type Journal struct {
 	lacking   bool         // it could not be made; only for the log
 	trusted   bool         // the clock was, when Retain was called last
 	looked    int64        // mono time of that
+	table     wire.Event   // the tag table that was recorded last
+	tableAt   Pos          // its place
 	newest    *segment     // with the newest state, which the journal must not be without
 	pending   []wire.Event // to be recorded as soon as it can be
 	holes     bool         // numbers may be missing without a name

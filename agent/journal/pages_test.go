@@ -24,14 +24,18 @@ type kept struct {
 	older map[string][]byte // the same files, earlier
 }
 
-func write(t *testing.T, rounds, readings int) *kept {
+// write appends rounds of events, and to every third readings and a health
+// record whose note takes that many bytes.
+func write(t *testing.T, rounds, readings, note int) *kept {
 	w := &kept{b: newBench(t), want: map[string]Record{}}
 	w.b.o.SegmentBytes = 256 << 10
 	j := w.b.open()
 	for i := range rounds {
 		must(t, j.Append(Batch{Events: w.b.events(uint64(i+1), 2), Serial: uint64(i + 2)}))
-		if i%10 == 0 {
-			must(t, j.Append(Batch{Readings: w.b.readings(readings), Health: w.b.events(uint64(1000+i), 1)}))
+		if i%3 == 0 {
+			health := w.b.events(uint64(1000+i), 1)
+			health[0].Note = noise(w.b.rnd, note)
+			must(t, j.Append(Batch{Readings: w.b.readings(readings), Health: health}))
 		}
 		if i == rounds/2 {
 			w.older = w.read(t)
@@ -180,7 +184,7 @@ func pagesOf(t *testing.T, raw []byte) (out []page) {
 
 // Bits are flipped in every kind of page, and whole pages are zeroed.
 func TestEveryKindOfPage(t *testing.T) {
-	w := write(t, 150, 800)
+	w := write(t, 150, 300, 8000)
 	rnd := rand.New(rand.NewPCG(7, 8))
 	kinds := map[string][]func() (string, map[string][]byte){}
 	for name, raw := range w.files {
@@ -213,7 +217,7 @@ func TestEveryKindOfPage(t *testing.T) {
 // Files that are cut, empty, gone, exchanged, an older copy of themselves, or a
 // copy of another.
 func TestWrongFiles(t *testing.T) {
-	w := write(t, 30, 9000)
+	w := write(t, 30, 50, 50_000)
 	var names []string
 	for name := range w.files {
 		names = append(names, name)

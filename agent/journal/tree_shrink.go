@@ -60,22 +60,29 @@ func (j *Journal) shrink(e *epoch) error {
 	j.mu.Lock()
 	t.seq, t.shrunk = h.seq, upto
 	j.mu.Unlock()
-	for _, next := range append(alive, upto) {
+	if err := within(from, append(alive, upto), f.punch); err != nil && !errors.Is(err, syscall.EOPNOTSUPP) { // of a file system that takes nothing back
+		return err
+	}
+	j.mu.Lock()
+	t.bytes = allocated(j.treePath(e.id))
+	j.mu.Unlock()
+	return nil
+}
+
+// within calls f with the places of the hashes that no proof needs which does
+// not need a leaf from from on that is not among the ends: the insides of the
+// largest complete subtrees between them.
+func within(from int64, ends []int64, f func(begin, end int64) error) error {
+	for _, next := range ends {
 		for from < next {
 			level := subtree(from, next)
-			end := merkle.Place(level, from>>level)
-			if err := f.punch(merkle.Stored(from), end); errors.Is(err, syscall.EOPNOTSUPP) {
-				return nil // a file system that takes nothing back
-			} else if err != nil {
+			if err := f(merkle.Stored(from), merkle.Place(level, from>>level)); err != nil {
 				return err
 			}
 			from += 1 << level
 		}
 		from = next + 1
 	}
-	j.mu.Lock()
-	t.bytes = allocated(j.treePath(e.id))
-	j.mu.Unlock()
 	return nil
 }
 

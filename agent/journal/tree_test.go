@@ -551,8 +551,6 @@ func TestLogShrinks(t *testing.T) {
 	check()
 	must(t, j.Close())
 	j = b.open()
-	c, err = j.Cursor("regulator")
-	must(t, err)
 	check()
 	if notes := damagedLogs(t, j); len(notes) > 0 {
 		t.Fatal(notes)

@@ -346,7 +346,7 @@ type Uplink struct {
 	Error       string    `json:"error,omitempty"`
 	Cause       string    `json:"cause,omitempty"`    // the likely one, as a code: words under "operate.cause.<cause>"
 	Unproved    bool      `json:"unproved,omitempty"` // no receipts: last_receipt is when its protocol last confirmed something
-	Witness     *Witness  `json:"witness,omitempty"` // absent: the destination is none that witnesses
+	Witness     *Witness  `json:"witness,omitempty"`  // absent: the destination is none that witnesses
 }
 
 // Witness is what a destination's receiver has witnessed of the record: from

@@ -25,7 +25,7 @@ var kinds = map[rules.Kind]string{
 	OutputsArmed: "outputs-armed", OutputsDisarmed: "outputs-disarmed", CommandRefused: "command-refused",
 	LatchLost: "latch-lost", OutputUnknown: "output-unknown", ClockStepped: "clock-stepped",
 	OutputWritten: "output-written", OutputFailed: "output-failed", DeviceEvent: "device-event", PersonRefused: "person-refused",
-	RuleChanged: "rule-changed",
+	RuleChanged:  "rule-changed",
 	EpochStarted: "epoch-started", TagTable: "tag-table", GapRecorded: "gap-recorded", ReceiptRefused: "receipt-refused",
 	JournalDamaged: "journal-damaged", ClockNoted: "clock-noted", UplinkWithdrawn: "uplink-withdrawn",
 }

@@ -58,23 +58,24 @@ func TestResume(t *testing.T) {
 			t.Errorf("%d messages, %d before; %+v; kept %+v", n, before, p.u.Status(), kept)
 		}
 		refused := p.u.Status().Refused
-		say(resume(m, key(2))) // replayed
+		say(resume(m, key(2)))                                                                                    // replayed
+		say(resume(wire.Resume{Version: wire.Version, Gateway: gateway, Store: "s", Number: 9, Wall: 6}, key(2))) // of before
 		m.Number, m.Wall = 2, 8
 		say(resume(m, key(2))) // too soon
 		say(old)
-		if s := p.u.Status(); s.Refused != refused+3 || s.Resumes != 1 {
+		if s := p.u.Status(); s.Refused != refused+4 || s.Resumes != 1 {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(ResumeEvery)
 		m.Have = []wire.Have{{Epoch: p.j.Epoch(), Upto: []wire.Head{{Stream: wire.EventStream, Number: 1e6}}}}
 		say(resume(m, key(2))) // it has more than there is
-		if s := p.u.Status(); s.Refused != refused+4 || s.Resumes != 1 || p.backlog() != 0 {
+		if s := p.u.Status(); s.Refused != refused+5 || s.Resumes != 1 || p.backlog() != 0 {
 			t.Errorf("%+v", s)
 		}
 		p.cancel()
 		<-p.ended
 		for _, code := range []string{"key", "gateway", "resume-old", "resume-often", "store", "resume-ahead"} {
-			if p.refused[code] != 1 {
+			if want := map[string]uint64{"resume-old": 2}[code]; p.refused[code] != max(want, 1) {
 				t.Errorf("refused %v, want %s", p.refused, code)
 			}
 		}

@@ -11,6 +11,12 @@
 // way at one time is bounded by how fast receipts come back. Without a receipt
 // in time it goes back to the last confirmed place and sends again.
 //
+// Checkpoints of the journal's logs ride along (see checkpoint.go), each with the
+// proof that it goes on from what the receiver witnessed last. What it says to
+// have witnessed counts if its key cosigned it and our own log has that root;
+// else nothing moves, and it is an event. A restored receiver is taken back to
+// where it says, once for each time it says so (see resume.go).
+//
 // Run owns every goroutine and connection; nothing is durable here, the
 // journal's cursor is. Status may be asked from anywhere.
 //

@@ -96,7 +96,7 @@ func (d *body) scans(limit int) error {
 // tags sets the tags. It returns the index of each reading's tag, in the order
 // in which they come first, and how many tags there are.
 func (d *body) tags() (at []int, tags int, err error) {
-	f := newFollow()
+	f := newFollow(len(d.readings))
 	at = make([]int, len(d.readings))
 	x := varints{b: d.col[colTags]}
 	hits := uint64(0)

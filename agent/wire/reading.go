@@ -110,7 +110,11 @@ type follow struct {
 	index map[tag.ID]int
 }
 
-func newFollow() follow { return follow{last: -1, index: map[tag.ID]int{}} }
+// newFollow foretells the tags of n records.
+func newFollow(n int) follow {
+	n = min(n, 1024) // of a plant's tags, about; more grow as they come
+	return follow{last: -1, index: make(map[tag.ID]int, n), ids: make([]tag.ID, 0, n), after: make([]int, 0, n)}
+}
 
 // foretold returns the tag that is expected, and its index if it has come
 // before, else -1.
@@ -154,7 +158,7 @@ func (f *follow) take(id tag.ID, known int) int {
 // those of one tag together, the tags in the order in which they come first;
 // and how many each tag has.
 func (e *columns) sort(readings []tag.Reading) (order, counts []int) {
-	f := newFollow()
+	f := newFollow(len(readings))
 	at := make([]int, len(readings))
 	hits := uint64(0)
 	for i := range readings {

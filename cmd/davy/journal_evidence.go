@@ -61,7 +61,7 @@ func writeEvidence(c *cli.Call, path string, g *gathering, keys []export.Key, ga
 	if err != nil {
 		return err
 	}
-	g.w = export.NewWriter(f, g.claim, keys)
+	g.begin = func() { g.w = export.NewWriter(f, g.claim, keys) }
 	err = gather()
 	if err == nil {
 		err = g.w.Close(g.lost)

@@ -18,6 +18,7 @@ type gathering struct {
 	r     *journal.Reader
 	w     *export.Writer
 	claim export.Claim
+	begin func()                                                             // the file, with the claim
 	sign  func(id wire.Epoch, size uint64, root merkle.Hash) ([]byte, error) // nil: with no key
 	lost  []string
 
@@ -38,8 +39,17 @@ type gatherPlan struct {
 // allStreams in the order in which a file that is read by a person has them.
 var allStreams = [...]string{wire.EventStream, wire.ReadingStream, wire.HealthStream}
 
-// gather writes all sections; the caller closes the file.
+// gather writes the file but for its end.
 func (g *gathering) gather() error {
+	if err := g.prepare(); err != nil {
+		return err
+	}
+	g.begin()
+	return g.sections()
+}
+
+// prepare looks through the journal and plans what is taken.
+func (g *gathering) prepare() error {
 	g.spans = g.r.Spans()
 	g.starts, g.plans = map[wire.Epoch]*wire.Start{}, map[wire.Epoch]*gatherPlan{}
 	for _, s := range g.spans {
@@ -50,6 +60,14 @@ func (g *gathering) gather() error {
 	if err := g.choose(); err != nil {
 		return err
 	}
+	if g.claim.From == 0 && len(g.claim.Epochs) == 0 {
+		g.claim.From = g.oldest()
+	}
+	return nil
+}
+
+// sections writes what is planned.
+func (g *gathering) sections() error {
 	for i, s := range g.spans {
 		if p := g.plans[s.Epoch]; p != nil {
 			if err := g.epoch(s.Epoch, p, g.r.Live() && i == len(g.spans)-1); err != nil {
@@ -85,6 +103,42 @@ func startOf(it *journal.Item) *wire.Start {
 
 func (g *gathering) asked(stream string) bool {
 	return stream == wire.EventStream || len(g.claim.Streams) == 0 || slices.Contains(g.claim.Streams, stream)
+}
+
+// oldest is the time since which nothing is missing that was deleted in order,
+// as records are that were confirmed and are old; 0 where nothing is. What is
+// older goes into the file as far as it is here, but the file does not claim to
+// hold all of it.
+func (g *gathering) oldest() (from int64) {
+	for _, s := range g.spans {
+		p := g.plans[s.Epoch]
+		if p == nil {
+			continue
+		}
+		var next *journal.Span
+		heads := map[string]uint64{}
+		for i := range g.spans {
+			if start := g.starts[g.spans[i].Epoch]; start != nil && string(start.Parent) == string(s.Epoch[:]) {
+				next = &g.spans[i]
+				for _, h := range start.ParentHeads {
+					heads[h.Stream] = h.Number
+				}
+			}
+		}
+		for _, stream := range allStreams {
+			n, here := p.claims[stream]
+			switch {
+			case !g.asked(stream):
+			case here && n.From > 1:
+				if it, err := g.r.BlocksFrom(s.Epoch, stream, n.From).Rest(); err == nil {
+					from = max(from, it.WallFrom+1)
+				}
+			case !here && next != nil && heads[stream] > 0:
+				from = max(from, next.From+1)
+			}
+		}
+	}
+	return from
 }
 
 // choose plans what of each epoch is taken: what was asked for, the epochs

@@ -92,6 +92,7 @@ func gatewayOf(s *journal.Salvaged, r *journal.Reader) string {
 
 // salvaged writes the sections of what was salvaged.
 func (g *gathering) salvaged(s *journal.Salvaged) error {
+	g.begin()
 	g.starts = map[wire.Epoch]*wire.Start{}
 	for i := range s.Blocks {
 		if it, err := s.Blocks[i].Read(); err == nil && it.Block.Stream == wire.EventStream && it.Block.First == 1 {

@@ -313,11 +313,11 @@ func (r *run) overtake() {
 	r.live.next, r.live.blocks, r.live.records, r.living = head, false, nil, true
 }
 
-// decode appends the records of a block that are not confirmed.
+// decode appends the records of a block. Cursors stand between blocks only, so
+// that none of them is confirmed.
 func (r *run) decode(dst []Record, it *journal.Item) ([]Record, error) {
 	b := &it.Block
 	rec := Record{Epoch: it.Epoch, Stream: b.Stream}
-	known := r.f.o.Cursor.Confirmed(it.Epoch, b.Stream)
 	if b.Stream == wire.ReadingStream {
 		list, err := wire.DecodeReadings(b.Body)
 		if err != nil {
@@ -331,9 +331,6 @@ func (r *run) decode(dst []Record, it *journal.Item) ([]Record, error) {
 		for i := range list {
 			rec.Number, rec.Reading = b.First+uint64(i), &list[i]
 			rec.Table, rec.Tag = table.table, table.tag(list[i].Tag)
-			if rec.Number <= known {
-				continue
-			}
 			if rec.Tag == nil {
 				r.f.now.Unnamed++
 			}
@@ -360,9 +357,7 @@ func (r *run) decode(dst []Record, it *journal.Item) ([]Record, error) {
 			}
 			rec.Table, rec.Tag = table.table, table.tag(e.Tag)
 		}
-		if rec.Number > known {
-			dst = append(dst, rec)
-		}
+		dst = append(dst, rec)
 	}
 	return dst, nil
 }

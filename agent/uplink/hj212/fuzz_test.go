@@ -47,7 +47,7 @@ func FuzzRequest(f *testing.F) {
 		p.PW, p.MN = d.pw, o.MN
 		c := &sink{}
 		s := &session{d: d, conn: c, ctx: context.Background(), asked: make(chan asked, 1)}
-		talk := &talker{s: s}
+		talk := &talker{s: s, told: map[[2]int]bool{}}
 		if err := talk.take(p); err != nil {
 			t.Fatal(err)
 		}

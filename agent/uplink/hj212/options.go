@@ -26,6 +26,8 @@ const (
 	MaxLog        = 870              // bytes of a text in 3020: with the rest of it at most MaxCP, and below the 890 of table C.40; the rest is cut off
 	MaxAsked      = 1500             // periods of one request of the host; a longer one is answered with ExeRtn 3
 	maxRequests   = 10               // of the host in a second; more are dropped and counted
+	maxTold       = 64               // refusals of one connection in the log, one per command and code; more are counted only
+	tellEvery     = time.Minute      // between two lines in the log about what was counted
 	maxDone       = 4096             // periods of which is remembered that they were sent; an older one may be sent twice
 	maxCached     = 256              // periods whose statistics are kept for the longer ones; more are computed again
 	writeWait     = 10 * time.Second // for the connection to take a frame; then it is given up
@@ -156,6 +158,8 @@ type Destination struct {
 	counts Counts
 	newest []sample // by factor
 	told   bool     // 2081 went
+	said   Counts   // that stands in the log
+	sayAt  time.Time
 	periods
 }
 
@@ -286,6 +290,44 @@ func (d *Destination) count(f func(*Counts)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f(&d.counts)
+}
+
+// tell writes into the log what came that should not have, when there is more
+// of it and not too often.
+func (d *Destination) tell() {
+	d.mu.Lock()
+	c, before := d.counts, d.said
+	now := time.Now()
+	var args []any
+	for _, x := range []struct {
+		name     string
+		was, now uint64
+	}{
+		{"garbage_bytes", before.Garbage, c.Garbage},
+		{"wrong_length", before.Lengths, c.Lengths},
+		{"too_long", before.TooLong, c.TooLong},
+		{"wrong_crc", before.CRCs, c.CRCs},
+		{"unreadable", before.Broken, c.Broken},
+		{"pieces", before.Pieces, c.Pieces},
+		{"flooded", before.Flooded, c.Flooded},
+		{"unexpected", before.Strange, c.Strange},
+		{"resent", before.Resent, c.Resent},
+		{"too_large", before.TooLarge, c.TooLarge},
+		{"sent_again", before.Again, c.Again},
+		{"wrong_clock", before.LeftOut["clock"], c.LeftOut["clock"]},
+	} {
+		if x.now > x.was {
+			args = append(args, x.name, x.now-x.was)
+		}
+	}
+	if len(args) == 0 || now.Before(d.sayAt) {
+		d.mu.Unlock()
+		return
+	}
+	d.said, d.sayAt = c, now.Add(tellEvery)
+	d.said.LeftOut = map[string]uint64{"clock": c.LeftOut["clock"]}
+	d.mu.Unlock()
+	d.o.Log.Warn("counted on the line to the host", append([]any{"destination", d.o.Name}, args...)...)
 }
 
 // offset returns how many seconds east of Greenwich the site is.

@@ -24,8 +24,8 @@ func TestNothingIsMissingAfterAnOutage(t *testing.T) {
 		expect(t, "before", times(b.h.frames("2051")), "000000")
 		s.Close()
 		b.hours(nil, 3*time.Hour, value)
+		b.h.setAct(func(got) bool { return false }) // the next one has it from its beginning
 		s = b.connect()
-		b.h.setAct(func(got) bool { return false })
 		began := time.Now()
 		err := b.send(s)
 		if !errors.Is(err, ErrSilent) || !errors.Is(s.Err(), ErrSilent) {
@@ -45,8 +45,8 @@ func TestNothingIsMissingAfterAnOutage(t *testing.T) {
 		}
 		s.Close()
 		lost := all[0]
-		s = b.connect()
 		b.h.setAct(nil)
+		s = b.connect()
 		if err := b.send(s); err != nil {
 			t.Fatal(err)
 		}

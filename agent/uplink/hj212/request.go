@@ -83,7 +83,10 @@ func rtn(key string, n int) Field { return Field{key, strconv.Itoa(n)} }
 // refuse answers a request that is not carried out.
 func (t *talker) refuse(p *Packet, code int) error {
 	t.s.d.count(func(c *Counts) { c.Refused++ })
-	t.s.d.o.Log.Warn("request refused", "destination", t.s.d.o.Name, "cn", p.CN, "code", code)
+	if what := [2]int{p.CN, code}; !t.told[what] && len(t.told) < maxTold {
+		t.told[what] = true
+		t.s.d.o.Log.Warn("request refused", "destination", t.s.d.o.Name, "cn", p.CN, "code", code)
+	}
 	return t.answer(p, "91", cnRequest, rtn("QnRtn", code))
 }
 

@@ -185,6 +185,10 @@ func TestHowAHostMayAnswer(t *testing.T) {
 		if c.Broken != 1 || c.Lengths != 3 || c.Garbage == 0 || c.Confirmed != 1 {
 			b.t.Errorf("%+v", c)
 		}
+		after(time.Minute)
+		if log := b.log.String(); strings.Count(log, "counted on the line") != 1 || !strings.Contains(log, "wrong_length=3 unreadable=1") {
+			b.t.Errorf("log %s", log)
+		}
 	})
 }
 

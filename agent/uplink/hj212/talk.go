@@ -35,11 +35,12 @@ type talker struct {
 
 	from  time.Time // of the second in which requests are counted
 	count int
+	told  map[[2]int]bool // commands and codes whose refusal stands in the log
 }
 
 // talk sends and answers until the connection ends.
 func (s *session) talk(came <-chan Packet) error {
-	t := &talker{s: s, live: true, lastOut: time.Now()}
+	t := &talker{s: s, live: true, lastOut: time.Now(), told: map[[2]int]bool{}}
 	t.last = s.d.tick(s.d.o.Now().Wall)
 	if up := s.d.started(); up != nil {
 		t.now = up
@@ -147,6 +148,7 @@ func (t *talker) next() time.Duration {
 // due does what the time has come for.
 func (t *talker) due() error {
 	d := t.s.d
+	d.tell()
 	if t.sent.QN != "" && !time.Now().Before(t.until) {
 		if t.tries++; t.tries > d.o.ReCount {
 			return fmt.Errorf("%w to %d within %v, sent %d times", ErrSilent, t.sent.CN, d.o.OverTime, t.tries)

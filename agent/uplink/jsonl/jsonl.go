@@ -43,7 +43,8 @@
 // priority, id, tag, unit, type, value, name, quality, limit, first_out, votes,
 // output, who, proved, note, hidden, test, first, channel, second, for_s,
 // result, record, samples, serial, start, gap, tags, clock and beacon what it
-// has. Words are codes, never sentences: who shows them gives them a language.
+// has; a vote has channel, vote, since, type, value, quality, reason and last.
+// Words are codes, never sentences: who shows them gives them a language.
 //
 // A session is used by one goroutine; nothing is durable here.
 //

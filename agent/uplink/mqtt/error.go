@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
+	"syscall"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -17,7 +19,7 @@ const (
 	CodeUntrusted   = "untrusted"   // the broker's certificate is of an authority that we do not believe
 	CodeName        = "name"        // the broker's certificate is for another name
 	CodeExpired     = "expired"     // the broker's certificate has run out, or is not valid yet
-	CodeCertificate = "certificate" // the broker refused our certificate, or wants one
+	CodeCertificate = "certificate" // the broker refused our certificate, or wants one; or hung up where it would
 	CodeVersion     = "tls-version" // the broker speaks no TLS that we may speak
 	CodePassword    = "password"    // the broker knows no such user with this password
 	CodeNotAllowed  = "not-allowed" // the broker knows us, and does not let us in
@@ -59,6 +61,17 @@ func Code(err error) string {
 		return code
 	}
 	return ""
+}
+
+// afterHandshake gives a code to the end of a connection between the handshake
+// and the broker's answer. In TLS 1.3 a client's certificate is looked at only
+// then, and where the broker hangs up before we have written, its alert is lost.
+func afterHandshake(err error) error {
+	cut := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
+	if cut && Code(err) == "" {
+		return &Error{CodeCertificate, err}
+	}
+	return err
 }
 
 // tlsCode says why a handshake failed.

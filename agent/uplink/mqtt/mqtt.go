@@ -211,6 +211,9 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	c.client = paho.NewClient(po)
 
 	if err := c.await(dialing, c.client.Connect()); err != nil {
+		if conf != nil {
+			err = afterHandshake(err)
+		}
 		c.fail(err)
 		c.end()
 		return nil, fmt.Errorf("connect %s: %w", o.Broker, err)

@@ -67,6 +67,7 @@ func TestVerify(t *testing.T) {
 	f(`DELETE FROM event WHERE number BETWEEN 5 AND 6`, store.Whole, 2, "row")
 	f(`UPDATE raw SET bytes = x'00' WHERE id = 3`, store.Whole, 20, "signed")
 	f(`UPDATE block SET raw = 2 WHERE first = 9`, store.Whole, 1, "signed")
+	f(`UPDATE raw SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'00' AS BLOB) WHERE id = 3`, store.Whole, 20, "signed") // of the signature
 	f(`DELETE FROM raw WHERE id = 3`, store.Whole, 20, "signed")
 	f(`UPDATE block SET sha = zeroblob(32) WHERE first = 9`, store.Differs, 1, "signed")
 	f(`UPDATE block SET root_before = zeroblob(32) WHERE first = 9`, store.Differs, 1, "signed")

@@ -9,8 +9,8 @@
 //     tags/s with a receipt every second, over those of a growing append-only
 //     file with the same payload and as many syncs. It needs root.
 //   - journal.durable_per_s_vs_append: readings made durable per second at 1,000
-//     readings a commit, over the append-only file given the same readings'
-//     encoded bytes and one sync. The limit is the least that holds.
+//     readings a commit, over the append-only file with the same readings as
+//     they are, 41 bytes each, and one sync. The limit is the least that holds.
 //   - journal.fsyncs_per_event_commit: fsync and fdatasync calls as strace sees
 //     them: those of a run of many commits less those of a run of few.
 //   - journal.commits_per_s_in_flood: transactions in ten seconds of an alarm

@@ -268,7 +268,8 @@ func TestLifeAndDeath(t *testing.T) {
 
 	s = dial(t, connect)
 	wait(t, "the second life", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.alive && h.bdSeq == "1" })
-	if x := h.metrics("DBIRTH", "comp1", "temp"); len(x) != 3 || fmt.Sprint(x[2].Value) != "-1" {
+	wait(t, "the device's second life", func() bool { return len(h.metrics("DBIRTH", "comp1", "temp")) == 3 })
+	if x := h.metrics("DBIRTH", "comp1", "temp"); fmt.Sprint(x[2].Value) != "-1" {
 		t.Errorf("born again as %+v", x)
 	}
 	// Another client of the same id: the broker cuts ours, and publishes its will.
