@@ -12,7 +12,8 @@
 //	plain    the plug alone. What was handed to the disk is there, flushed or not.
 //	frozen   dm-flakey drops every write from some instant within an operation; what
 //	         the machine says afterwards does not count. Then the plug.
-//	eio      dm-flakey fails every write for a while, or to the end. Then the plug.
+//	eio      dm-flakey fails every write for a while, or to the end, or now and
+//	         then: a commit may fail and the next one not. Then the plug.
 //	lie      dm-flakey drops writes and calls them done: fsync says OK and nothing is
 //	         there, for a while (later writes arrive, earlier ones never did) or to
 //	         the end. Then the plug.

@@ -21,9 +21,6 @@ func (l *ledger) judge(f *work.Found, lied bool) verdict {
 		l.aside[name] = true
 	}
 	start := l.start(f, lied)
-	if start != nil {
-		v.mayHaveLost = time.Duration(start.MayHaveLost)
-	}
 
 	// What is beyond what the journal still knows of the epoch that ended is
 	// named by its heads; an epoch that it does not know at all, by the parent.

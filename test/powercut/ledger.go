@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"davy/agent/wire"
 	"davy/test/powercut/work"
@@ -214,5 +213,4 @@ type verdict struct {
 	lostEvents  []uint64
 	named       uint64 // numbers that were promised and are named: by a gap, or beyond the heads of the parent
 	quarantined int
-	mayHaveLost time.Duration
 }

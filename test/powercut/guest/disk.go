@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ const (
 type disk struct {
 	control *os.File // nil: no dm-flakey
 	sectors uint64
+	mu      sync.Mutex
 }
 
 // mount mounts the disk.
@@ -70,6 +72,8 @@ func (d *disk) stack() error {
 // become loads another table: a disk that works, fails every write, or calls
 // every write done and drops it. What is under way ends first, nothing is flushed.
 func (d *disk) become(how string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.control == nil {
 		return fmt.Errorf("there is no dm-flakey below this disk")
 	}

@@ -17,7 +17,7 @@
 //	fail WHAT: WHY     something returned an error
 //	disk HOW           the disk is like this from now on; "disk …" before the change
 //
-// and what it is told: "receipt EPOCH STREAM NUMBER ROOT", "disk ok|eio|lie".
+// and what it is told: "receipt EPOCH STREAM NUMBER ROOT", "disk ok|eio|lie|flap".
 //
 // Imports: agent/clock, agent/journal, agent/wire, test/powercut/work.
 package main
@@ -26,13 +26,24 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+// lifetime is how long a machine lives that its host has forgotten.
+const lifetime = 10 * time.Minute
+
+// A disk that flaps does so this often, and is good or bad for at most so long.
+const (
+	flaps   = 60
+	flapFor = 4 * time.Millisecond
 )
 
 // line is the serial line to the host.
@@ -48,6 +59,7 @@ func main() {
 		os.Exit(2)
 	}
 	runtime.GOMAXPROCS(4) // of the one processor: who spoils the disk does not wait for who uses it
+	time.AfterFunc(lifetime, off)
 	l := &line{receipts: make(chan string, 1)}
 	err := l.open()
 	if err == nil {
@@ -113,6 +125,18 @@ func (l *line) listen(d *disk) {
 // change makes the disk what it is to be.
 func (l *line) change(d *disk, how string) {
 	l.say("disk …")
+	if how == "flap" { // fails and works by turns, each for a few operations of the disk
+		l.say("disk flap")
+		for range flaps {
+			for _, how := range []string{"eio", "ok"} {
+				if err := d.become(how); err != nil {
+					l.say("fail disk %s: %v", how, err)
+				}
+				time.Sleep(time.Duration(rand.Int64N(int64(flapFor))))
+			}
+		}
+		return
+	}
 	if err := d.become(how); err != nil {
 		l.say("fail disk %s: %v", how, err)
 		return
