@@ -3,6 +3,7 @@ package plants
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/base64"
 	"io/fs"
 	"math/big"
 	"os"
@@ -39,22 +40,22 @@ func TestSitesOfTheReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		blocks := block.FindAllSubmatch(text, -1)
-		if len(blocks) != 5 {
-			t.Fatalf("%s shows %d files, site.yaml, rules.yaml, more rules, a line and a server were meant", name, len(blocks))
+		if len(blocks) != 6 {
+			t.Fatalf("%s shows %d files, site.yaml, rules.yaml, more rules, destinations, a line and a server were meant", name, len(blocks))
 		}
 		moreRules(t, name, blocks[2][1], set)
-		// A further link and its devices may stand in either file.
-		for _, more := range [][]byte{nil, blocks[3][1], blocks[4][1]} {
+		// A further link and its devices may stand in either file, and so may uplinks.
+		for i, more := range [][]byte{nil, blocks[3][1], blocks[4][1], blocks[5][1]} {
 			site := fstest.MapFS{
 				"site.yaml": {Data: blocks[0][1]}, "rules.yaml": {Data: slices.Concat(blocks[1][1], more)},
-				"dcs.der": {Data: der},
+				"dcs.der": {Data: der}, "province.pub": {Data: []byte("ed25519:" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\n")},
 			}
 			bundle, problems := config.ReadSite(site, ".", firmware.Library)
 			plan, rest := config.Compile(bundle, set)
 			if problems = problems.Join(rest); plan == nil || len(problems) > 0 {
 				t.Errorf("%s: %s%+v", name, more, problems)
-			} else if want := min(len(more), 1) + 1; len(plan.Links) != want {
-				t.Errorf("%s: %s%d links", name, more, len(plan.Links))
+			} else if want := [...][2]int{{1, 0}, {1, 4}, {2, 0}, {2, 0}}[i]; len(plan.Links) != want[0] || len(plan.Uplinks) != want[1] {
+				t.Errorf("%s: %s%d links, %d uplinks", name, more, len(plan.Links), len(plan.Uplinks))
 			}
 		}
 	}
