@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,14 +18,15 @@ import (
 func TestClockIsNotedWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		wrong := -began.UnixNano() // 1970
-		trusted := false
+		var wrong atomic.Int64
+		wrong.Store(-began.UnixNano()) // 1970
+		var trusted atomic.Bool
 		now := func() tag.Stamp {
 			mono := int64(time.Since(began)) + 1000
-			return tag.Stamp{Wall: began.UnixNano() + mono + wrong, Mono: mono}
+			return tag.Stamp{Wall: began.UnixNano() + mono + wrong.Load(), Mono: mono}
 		}
 		k := &keeper{o: Options{Now: now, Boot: "b", Trusted: func() (bool, time.Duration) {
-			if !trusted {
+			if !trusted.Load() {
 				return false, 0
 			}
 			return true, 20 * time.Millisecond
@@ -36,15 +38,15 @@ func TestClockIsNotedWhenItChanges(t *testing.T) {
 		synctest.Wait()
 		early := now() // a reading under the wrong clock
 		time.Sleep(time.Hour)
-		wrong = 0
+		wrong.Store(0)
 		time.Sleep(10 * time.Second) // set, and not yet called synchronised
-		trusted = true
+		trusted.Store(true)
 		time.Sleep(time.Hour)
-		wrong = int64(300 * time.Millisecond) // slewed
+		wrong.Store(int64(300 * time.Millisecond)) // slewed
 		time.Sleep(time.Hour)
-		wrong = int64(time.Minute)
+		wrong.Store(int64(time.Minute))
 		time.Sleep(time.Hour)
-		trusted = false
+		trusted.Store(false)
 		time.Sleep(time.Hour)
 		stop()
 		if err := <-done; err != nil {
