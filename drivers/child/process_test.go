@@ -251,7 +251,7 @@ func TestNothingStaysBehind(t *testing.T) {
 	for range 5 {
 		once()
 	}
-	for n := 0; runtime.NumGoroutine() > goroutines && n < 5000; n++ { // one that has ended is counted for a moment
+	for n := 0; runtime.NumGoroutine() > goroutines && n < 30000; n++ { // one that has ended is counted for a moment
 		<-time.After(time.Millisecond)
 	}
 	t.Logf("goroutines %d before, %d after; descriptors %d before, %d after", goroutines, runtime.NumGoroutine(), files, descriptors())

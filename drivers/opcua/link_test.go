@@ -488,6 +488,9 @@ func TestAThousandRestarts(t *testing.T) {
 		}
 	})
 	runtime.GC()
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		<-time.After(time.Millisecond)
+	}
 	t.Logf("after %d restarts: %d goroutines more, %d descriptors more", restarts, runtime.NumGoroutine()-goroutines, descriptors(t)-files)
 	if runtime.NumGoroutine() > goroutines || descriptors(t) > files {
 		t.Errorf("goroutines %d, then %d; descriptors %d, then %d", goroutines, runtime.NumGoroutine(), files, descriptors(t))

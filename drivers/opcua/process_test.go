@@ -116,8 +116,9 @@ func TestRealChildren(t *testing.T) {
 	for i := range 6 {
 		once(i%2 == 0)
 	}
-	for n := 0; runtime.NumGoroutine() > goroutines && n < 10000; n++ { // one that has just said that it is done
-		runtime.Gosched()
+	// One that has just said that it is done is counted until it is put away.
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		<-time.After(time.Millisecond)
 	}
 	t.Logf("descriptors %d, then %d; goroutines %d, then %d", files, descriptors(t), goroutines, runtime.NumGoroutine())
 	if descriptors(t) > files || runtime.NumGoroutine() > goroutines {
