@@ -108,7 +108,10 @@ func facts(p *Plan) map[string]parts {
 		if t.ID == 0 {
 			continue
 		}
-		own := parts{}
+		own := out[string(t.Name)] // an alarm's limit may be called as a tag is
+		if own == nil {
+			own = parts{}
+		}
 		if t.Ranged {
 			own["range"] = figure(t.Low, t) + " .. " + figure(t.High, t)
 		}

@@ -71,6 +71,25 @@ func TestChanges(t *testing.T) {
 	f("a range", strings.Replace(plain, "0 to 100", "0 to 200", 1), changesRules, Change{"d.gas", "range", "0 ppm .. 100 ppm", "0 ppm .. 200 ppm"})
 }
 
+// A tag may be called what an alarm's limit is called: a device and an alarm of
+// one name, a tag high. The limit is told all the same.
+func TestChangesOfOneName(t *testing.T) {
+	site := strings.Replace(changesSite, "      MORE\n", "      high: {at: holding 9, unit: ppm, range: 0 to 5 ppm}\n", 1)
+	ruled := "alarms:\n  d: {watch: d.gas, high: {at: 25 ppm, priority: high, text: {zh: 高, en: high}}}\n"
+	plan := func(site, ruled string) *Plan {
+		p, problems := Compile(bundleOf(site, ruled), testSet())
+		if p == nil {
+			t.Fatalf("%+v", problems)
+		}
+		return p
+	}
+	got := Changes(plan(site, ruled), plan(strings.Replace(site, "0 to 5 ppm", "0 to 6 ppm", 1), strings.Replace(ruled, "25", "28", 1)))
+	want := []Change{{"d.high", "limit", "d.gas ≥ 25 ppm", "d.gas ≥ 28 ppm"}, {"d.high", "range", "0 ppm .. 5 ppm", "0 ppm .. 6 ppm"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Every field of a rule has a code of its own in records: the next one that is
 // added fails here until it has.
 func TestEveryPartHasACode(t *testing.T) {

@@ -63,7 +63,7 @@ func fileOrder(name string) int {
 }
 
 // Text returns what is wrong, in words.
-func (p Problem) Text(l i18n.Lang) string { return l.Text("problem."+p.Code, p.Args) }
+func (p Problem) Text(l i18n.Lang) string { return noUser(l.Text("problem."+p.Code, p.Args)) }
 
 // Remedy returns the hint in words, "" where there is none.
 func (p Problem) Remedy(l i18n.Lang) string {
@@ -104,7 +104,7 @@ func (p Problem) write(w io.Writer, lang i18n.Lang, b *Bundle, files map[string]
 		fmt.Fprintf(w, "%s:%d:%d: %s\n", p.Place.File, p.Place.Line, p.Place.Col, text)
 	}
 	line, ok := lineOf(b, files, p.Place)
-	switch line = people.Masked(line); {
+	switch line = unspoken(people.Masked(line)); {
 	case p.Code == badPINHash || p.Code == badPINCost || p.Code == badLogin:
 		line = hidden(line, p.Place.Col)
 	case p.private:

@@ -101,18 +101,43 @@ func TestUplinkWords(t *testing.T) {
 	}
 }
 
-// What may be a password is not shown.
+// What may be a password is not shown, wherever it was written.
 func TestLoginIsNotShown(t *testing.T) {
-	b := &Bundle{}
-	b.Put(SiteFile, []byte(uplinkSite+"  up:\n    json: tls://h:8883\n    login: davy:geheim123\n"))
-	_, problems := Compile(b, testSet())
-	for _, lang := range []i18n.Lang{i18n.Zh, i18n.En} {
-		var out strings.Builder
-		if err := problems.Write(&out, lang, b); err != nil {
-			t.Fatal(err)
+	for _, words := range []string{
+		"json: tls://h:8883\n    login: davy:geheim123",
+		"json: tls://h:8883\n    login: [user, geheim123]",
+		"json: tls://h:8883\n    login:\n      password: geheim123",
+		"json: tls://h:8883\n    password: geheim123 # secret",
+		"json: tls://davy:geheim123@h:8883 # secret",
+		"hj212:\n      address: tcp://h:9000\n      pw: geheim123",
+		"hj212:\n      address: tcp://h:9000\n      pw: secret geheim 123",
+		"hj212:\n      address: tcp://h:9000\n      password: geheim123 # secret",
+		"hj212:\n      address: tcp://davy:geheim123@h:9000 # secret",
+	} {
+		b := &Bundle{}
+		b.Put(SiteFile, []byte(uplinkSite+"  up:\n    "+words+"\n"))
+		_, problems := Compile(b, testSet())
+		for _, lang := range []i18n.Lang{i18n.Zh, i18n.En} {
+			var out strings.Builder
+			if err := problems.Write(&out, lang, b); err != nil {
+				t.Fatal(err)
+			}
+			if len(problems) == 0 || strings.Contains(out.String(), "geheim") {
+				t.Errorf("it says\n%s", out.String())
+			}
 		}
-		if strings.Contains(out.String(), "geheim") || !strings.Contains(out.String(), "secret") {
-			t.Errorf("it says\n%s", out.String())
+		var out strings.Builder
+		if err := problems.WriteJSON(&out, i18n.En); err != nil || strings.Contains(out.String(), "geheim") {
+			t.Errorf("%v, %s", err, out.String())
+		}
+	}
+}
+
+// The name of a secret is none.
+func TestUnspoken(t *testing.T) {
+	for _, s := range []string{"login: secret plant", "  login: user davy secret plant # ours", "pw: secret eco", "mqtt: tls://h:8883", "    login:"} {
+		if got := unspoken(s); got != s {
+			t.Errorf("%q became %q", s, got)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Limits of an uplink's words; at each of them the word is refused.
@@ -21,6 +22,31 @@ const (
 
 // badLogin is the problem whose line is not shown.
 const badLogin = "uplink-login"
+
+// Where people write passwords that belong in no file: in an address, and after
+// a key that is, or is taken for, one of ours.
+var (
+	userInfo   = regexp.MustCompile(`://[^/@\s"']+@`)
+	passwordOf = regexp.MustCompile(`(?i)(?:^|[\s{,"'-])(?:password|passwd|pw|login)["']?:\s+(\S.*)$`)
+	secretName = regexp.MustCompile(`^["']?(?:user \S+ )?secret \S+["']?\s*(?:#.*)?$`)
+)
+
+// unspoken returns a line with such a password hidden, as wide: what is on
+// a screen is photographed and sent around.
+func unspoken(line string) string {
+	line = noUser(line)
+	if m := passwordOf.FindStringSubmatchIndex(line); m != nil && !secretName.MatchString(line[m[2]:]) {
+		line = line[:m[2]] + strings.Repeat("*", utf8.RuneCountInString(line[m[2]:]))
+	}
+	return line
+}
+
+// noUser hides who an address says that we are.
+func noUser(s string) string {
+	return userInfo.ReplaceAllStringFunc(s, func(m string) string {
+		return "://" + strings.Repeat("*", utf8.RuneCountInString(m)-len("://@")) + "@"
+	})
+}
 
 // suites are the suites of TLS 1.2 that may be named: those with forward
 // secrecy and an authenticated cipher (RFC 5289, RFC 7905). TLS 1.3 has no

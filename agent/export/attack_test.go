@@ -139,6 +139,7 @@ func TestAttacks(t *testing.T) {
 		}, []Finding{
 			notFit(sizes[1], sizes[0]),
 			{Code: HeadsOther, Epoch: hexA, Stream: wire.ReadingStream, From: a.heads[wire.ReadingStream].Number, Text: hexB},
+			{Code: Unsigned, Epoch: hexA, From: sizes[0], To: f0leaves(a) - 1},
 		}},
 		{"a record deleted", func(f *forge) { f.drop(f.block(0, x.Leaf)) }, []Finding{leafGone, missing}},
 		{"a record deleted, and a hash left in its place", func(f *forge) {
@@ -264,6 +265,7 @@ func TestAttacks(t *testing.T) {
 		}, []Finding{
 			{Code: NotePlace, Epoch: hexA, Expected: sizes[2], Got: f0leaves(a) - 3, Text: hexB},
 			{Code: Missing, Epoch: hexA, Stream: wire.ReadingStream, From: a.blocks[len(a.blocks)-3].First, To: a.heads[wire.ReadingStream].Number},
+			{Code: Unsigned, Epoch: hexA, From: sizes[1], To: f0leaves(a) - 4},
 		}},
 		{"the range made smaller to hide a hole", func(f *forge) {
 			f.drop(f.block(0, x.Leaf))

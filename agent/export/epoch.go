@@ -43,6 +43,8 @@ type section struct {
 	gone     int64  // hash-only leaves before behind
 	behind   *int64 // wall time of the first record behind the last leaf whose block is not here
 	vouched  bool   // the next epoch, which is signed, names the same last records
+	hidden   []hidden
+	newest   *int64 // wall time, of all records so far
 	report   EpochReport
 }
 
@@ -83,6 +85,7 @@ type numbers struct {
 	// Of missing ones: the wall times of the record before and of the one
 	// after; nil where none is here.
 	before, after *int64
+	leaves        hole // between which their blocks were
 }
 
 // find returns a stream of which something is here, nil if nothing is.
@@ -155,6 +158,7 @@ func (v *verifier) block(s *section, b []byte, at int64) {
 	if l := s.log; l.gone > 0 && s.gone != l.gone {
 		s.gone, s.behind = l.gone, &wallFrom
 	}
+	s.seen(wallFrom, wallTo)
 	switch {
 	case k.First < x.next && v.fills(s, &k):
 		if !late {
@@ -168,7 +172,7 @@ func (v *verifier) block(s *section, b []byte, at int64) {
 			return
 		}
 	case k.First > x.next:
-		v.hole(numbers{epoch: s.id, stream: k.Stream, from: x.next, to: k.First - 1, root: k.RootBefore, rooted: true, before: x.last(), after: &wallFrom})
+		v.hole(numbers{epoch: s.id, stream: k.Stream, from: x.next, to: k.First - 1, root: k.RootBefore, rooted: true, before: x.last(), after: &wallFrom, leaves: hole{x.tail().from, int64(k.Leaf)}})
 	case k.RootBefore != x.root:
 		say(Chain)
 	}

@@ -10,7 +10,9 @@
 // witnessed, not signed or not in the file is said, never passed over.
 //
 // It does not prove that a register was true, nor that the log was not forked
-// after the last witnessed checkpoint.
+// after the last witnessed checkpoint, nor that nothing came after the newest
+// record: a file that ends earlier, with an older checkpoint, is whole as far as
+// it goes, and says when that was signed.
 //
 // # The file
 //

@@ -191,6 +191,7 @@ func sample(t testing.TB, n int) *made {
 	}
 	m.sign(t, true)
 	m.readings(t, 2)
+	m.sign(t, false)
 	return m
 }
 

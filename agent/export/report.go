@@ -35,24 +35,25 @@ const (
 	NoteUnknown  = "note-unknown"  // it cannot be compared, because hashes before it are missing
 	NoteFork     = "note-fork"     // two signed checkpoints of From leaves contradict each other
 	NoteKey      = "note-key"      // signed with the key of fingerprint Text, for which nobody vouches
-	Unsigned     = "unsigned"      // leaves From to To are under no checkpoint (told if others of the epoch are)
+	Unsigned     = "unsigned"      // leaves From to To are under no checkpoint (anyone could have written them)
 	Unwitnessed  = "unwitnessed"   // told: leaves From to To were not witnessed
 	Withdrawn    = "withdrawn"     // receiver Text witnessed with a certificate that was withdrawn, or outside of its time
 	Receipt      = "receipt"       // a receipt does not fit: Stream, From, Text
 	ReceiptOther = "receipt-other" // told: a receipt of a key that is not known here
 
 	// Of a stream.
-	Missing    = "missing"    // Stream, From to To; no gap record names them
-	Absent     = "absent"     // nothing of Stream is here, though every epoch has some of it: of leaf Leaf and others only the hash is
-	NotHere    = "not-here"   // told: Stream, From to To are not in the file
-	Gap        = "gap"        // told: a gap record names Stream, From to To, given up because of Text
-	Chain      = "chain"      // Stream: From does not go on from the record before it
-	Order      = "order"      // Stream: From to To stand after later ones
-	Twice      = "twice"      // Stream: From to To are there a second time
-	Unreadable = "unreadable" // Stream: From to To cannot be decoded (Text)
-	CountWrong = "count"      // Stream: the block From to To holds Got records
-	Window     = "window"     // Stream: From to To are not in the file, and nothing shows that they are not of the time asked for
-	WindowEnd  = "window-end" // Stream: nothing shows that From is the last of the time asked for
+	Missing     = "missing"     // Stream, From to To; no gap record names them
+	Absent      = "absent"      // nothing of Stream is here, though every epoch has some of it: of leaf Leaf and others only the hash is
+	Unexplained = "unexplained" // leaves From to To are here as hashes alone, and no stream that is here lacks something there; told where a gap record names a stream of which nothing is here
+	NotHere     = "not-here"    // told: Stream, From to To are not in the file
+	Gap         = "gap"         // told: a gap record names Stream, From to To, given up because of Text
+	Chain       = "chain"       // Stream: From does not go on from the record before it
+	Order       = "order"       // Stream: From to To stand after later ones
+	Twice       = "twice"       // Stream: From to To are there a second time
+	Unreadable  = "unreadable"  // Stream: From to To cannot be decoded (Text)
+	CountWrong  = "count"       // Stream: the block From to To holds Got records
+	Window      = "window"      // Stream: From to To are not in the file, and nothing shows that they are not of the time asked for
+	WindowEnd   = "window-end"  // Stream: nothing shows that From is the last of the time asked for
 
 	// Of epochs.
 	EpochMissing = "epoch-missing" // epoch Text, the parent of Epoch, is not in the file
@@ -92,7 +93,8 @@ type Report struct {
 	Device   []Device      `json:"device,omitempty"`
 	Epochs   []EpochReport `json:"epochs"`
 	Findings []Finding     `json:"findings,omitempty"`
-	More     uint64        `json:"more,omitempty"` // findings beyond the limit
+	Wrong    uint64        `json:"wrong,omitempty"` // how many findings are wrong, those beyond the limit too
+	More     uint64        `json:"more,omitempty"`  // findings beyond the limit
 }
 
 // Device is a key that checkpoints in the file are signed with.
@@ -138,18 +140,24 @@ type Number struct {
 }
 
 // maxFindings is how many findings a report names; further ones are counted.
+// What is only told makes room for what is wrong.
 const maxFindings = 500
 
 func (r *Report) find(f Finding) {
-	if len(r.Findings) >= maxFindings {
-		r.More++
-		if !f.Told {
-			r.Whole = false
-		}
-		return
-	}
 	if !f.Told {
 		r.Whole = false
+		r.Wrong++
+	}
+	if len(r.Findings) >= maxFindings {
+		r.More++
+		last := len(r.Findings) - 1
+		for !f.Told && last >= 0 && !r.Findings[last].Told {
+			last--
+		}
+		if f.Told || last < 0 {
+			return
+		}
+		r.Findings = append(r.Findings[:last], r.Findings[last+1:]...)
 	}
 	r.Findings = append(r.Findings, f)
 }

@@ -25,7 +25,7 @@ type Trust struct {
 	// Certificates of receivers, as the authority signed them, beside those that
 	// the file brings along.
 	Certificates [][]byte
-	// Strict: what is not witnessed, not signed or given up is wrong too.
+	// Strict: what is not witnessed or given up is wrong too.
 	Strict bool
 }
 
@@ -47,6 +47,7 @@ type verifier struct {
 	open      *section
 	holes     []numbers
 	gaps      []numbers
+	stretches int // of leaves without their blocks, in the whole file
 	frames    map[string]int64
 	warned    map[string]bool // limits that were told
 	end       *End
@@ -165,9 +166,7 @@ func (v *verifier) frame(f *frame) {
 	case f.kind == blockFrame:
 		v.block(v.open, f.payload, f.at)
 	case f.kind == subtreeFrame:
-		if s, err := decodeSubtree(f.payload); err != nil || !v.open.log.sub(s) {
-			v.find(v.open, place)
-		}
+		v.subtree(v.open, f.payload, place)
 	case f.kind == noteFrame:
 		v.note(v.open, f.payload)
 	case f.kind == receiptFrame:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 
 	"davy/agent/evidence"
@@ -43,12 +44,20 @@ func (v *verifier) chainEpochs() {
 			v.parent(v.sections[p], s)
 		case here:
 			v.find(s, Finding{Code: EpochOrder, Text: hexID(parent)})
-		case i == 0 || len(v.r.Claim.Epochs) > 0 && !slices.Contains(v.r.Claim.Epochs, hexID(parent)):
+		case v.before(i, s) || len(v.r.Claim.Epochs) > 0 && !slices.Contains(v.r.Claim.Epochs, hexID(parent)):
 			v.find(s, Finding{Code: Unasked, Told: true, Text: hexID(parent)})
 		default:
 			v.find(s, Finding{Code: EpochMissing, Text: hexID(parent)})
 		}
 	}
+}
+
+// before reports whether what came before section i, the parent of which is not
+// in the file, was not asked for. Of all there ever was, or of a time that began
+// earlier, the parent is a part.
+func (v *verifier) before(i int, s *section) bool {
+	c := &v.r.Claim
+	return i == 0 && (c.Salvage || len(c.Epochs) > 0 || c.From != 0 && s.began <= c.From)
 }
 
 // parent compares an epoch with what its child says of it.
@@ -63,7 +72,7 @@ func (v *verifier) parent(p, s *section) {
 		last := x.next - 1
 		switch {
 		case last < h.Number:
-			v.hole(numbers{epoch: p.id, stream: h.Stream, from: last + 1, to: h.Number, root: h.Root, rooted: true, before: x.last()})
+			v.hole(numbers{epoch: p.id, stream: h.Stream, from: last + 1, to: h.Number, root: h.Root, rooted: true, before: x.last(), leaves: x.tail()})
 			x.vouched = true
 		case last > h.Number, x.root != h.Root && h.Number > 0:
 			f.Code, f.From = HeadsOther, h.Number
@@ -73,7 +82,8 @@ func (v *verifier) parent(p, s *section) {
 			same++
 		}
 	}
-	p.vouched = same == len(s.start.ParentHeads) && same > 0 && s.signed != nil
+	p.vouched = same == len(s.start.ParentHeads) && same > 0 && s.signed != nil &&
+		!slices.ContainsFunc(p.streams, func(x *stream) bool { return x.first != 0 && !x.vouched })
 	if len(s.start.ParentCheckpoint) == 0 {
 		return
 	}
@@ -121,6 +131,7 @@ func (v *verifier) numbers() {
 		if s.lastGone >= 0 && s.find(wire.EventStream) == nil && v.claimed(s) && !v.beside(s) {
 			v.find(s, Finding{Code: Absent, Stream: wire.EventStream, Leaf: uint64(s.lastGone)})
 		}
+		v.unexplained(s)
 		for _, x := range s.streams {
 			if x.first != 0 {
 				s.report.Streams = append(s.report.Streams, StreamReport{x.name, x.first, x.next - 1, x.records, x.wallFrom, x.wallTo})
@@ -152,12 +163,12 @@ func (v *verifier) ranges(s *section, i int) map[string]Range {
 			}
 			of[x.name] = Range{x.name, x.first, x.next - 1}
 		case claimed && r.To >= x.next && !x.vouched:
-			v.hole(numbers{epoch: s.id, stream: x.name, from: x.next, to: r.To, before: x.last()})
+			v.hole(numbers{epoch: s.id, stream: x.name, from: x.next, to: r.To, before: x.last(), leaves: x.tail()})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(of)) {
 		if r := of[name]; s.find(name) == nil {
-			v.hole(numbers{epoch: s.id, stream: name, from: r.From, to: r.To})
+			v.hole(numbers{epoch: s.id, stream: name, from: r.From, to: r.To, leaves: hole{0, math.MaxInt64}})
 		}
 	}
 	return of
@@ -253,10 +264,10 @@ func (v *verifier) explain(s *section, h *numbers, r Range) {
 func (v *verifier) window(s *section, x *stream) {
 	c := &v.r.Claim
 	switch {
-	case !v.asked(x.name), !v.claimed(s), v.beside(s), len(c.Streams) > 0, x.vouched, s.lastGone <= x.leaf:
+	case !v.asked(x.name), !v.claimed(s), v.beside(s), x.vouched, s.lastGone <= x.leaf:
 	case c.To != 0 && x.wallTo > c.To, c.From != 0 && s.behind != nil && *s.behind < c.From:
-	default:
-		v.find(s, Finding{Code: WindowEnd, Stream: x.name, From: x.next - 1, Leaf: uint64(s.lastGone)})
+	default: // where not all streams were asked for, those leaves are most often of another
+		v.find(s, Finding{Code: WindowEnd, Told: !v.allAsked() && !v.trust.Strict, Stream: x.name, From: x.next - 1, Leaf: uint64(s.lastGone)})
 	}
 }
 
@@ -274,7 +285,7 @@ func (v *verifier) marks(s *section) {
 	}
 	signed, witnessed := size(s.signed), size(s.witness)
 	if signed < n && !s.vouched && (signed > 0 || s.notes == 0) { // else it was said that none fits
-		v.find(s, Finding{Code: Unsigned, Told: signed > 0 && !v.trust.Strict, From: signed, To: n - 1})
+		v.find(s, Finding{Code: Unsigned, From: signed, To: n - 1})
 	}
 	if len(v.receivers) > 0 && witnessed < n {
 		v.find(s, Finding{Code: Unwitnessed, Told: !v.trust.Strict, From: witnessed, To: n - 1})

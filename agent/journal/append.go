@@ -184,7 +184,7 @@ func (j *Journal) visible(s *segment, e *epoch, blocks []block, items []Item, ga
 		}
 	}
 	done()
-	s.lived, j.newest = j.state.lived, s
+	s.lived, s.version, j.newest = j.state.lived, j.state.version, s
 	j.stat.Commits++
 	close(j.changed)
 	j.changed = make(chan struct{})
@@ -213,6 +213,7 @@ func (j *Journal) transact(f family, fill func(*bolt.Tx) error) (*segment, error
 	}
 	j.mu.Lock()
 	s.poisoned, s.doubt = isPanic(err), true
+	j.state.version++ // that of what failed is given to nothing else, see settleLate
 	j.mu.Unlock()
 	j.seal(s)
 	serr := j.settle(s, err)

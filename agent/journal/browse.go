@@ -55,6 +55,17 @@ func (c *Cursor) pass(from int64) error {
 	return nil
 }
 
+// Placed returns a destination's cursor without looking at the disk: nil where
+// there is none yet, or where it has not come to its beginning.
+func (j *Journal) Placed(name string) *Cursor {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if c := j.cursors[name]; c != nil && c.from == 0 && !j.closed {
+		return c
+	}
+	return nil
+}
+
 // Strangers returns the names of the cursors that are none of names: those of
 // destinations that were withdrawn. They hold nothing back.
 func (j *Journal) Strangers(names []string) []string {

@@ -39,12 +39,14 @@ func (j *Journal) Cursor(name string) (*Cursor, error) {
 		j.moves++
 	}
 	from := c.from
-	c.from = 0
 	j.mu.Unlock()
 	if from != 0 {
 		if err := c.pass(from); err != nil {
-			return nil, fmt.Errorf("cursor %s: %w", name, err)
+			return nil, fmt.Errorf("cursor %s: %w", name, err) // the next caller goes on with it
 		}
+		j.mu.Lock()
+		c.from = 0
+		j.mu.Unlock()
 	}
 	return c, nil
 }
@@ -413,6 +415,8 @@ func (c *Cursor) Advance(stream string, to Pos) error {
 		return fmt.Errorf("advance %s %d: %w", stream, to.Number, err)
 	case code == "known":
 		return nil
+	case code == "boundary" && !c.j.holds(e, k, to.Number):
+		// What Next led to went with its file meanwhile, confirmed by all who must.
 	case code != "":
 		return fmt.Errorf("advance %s %d: %s", stream, to.Number, code)
 	}
@@ -423,6 +427,18 @@ func (c *Cursor) Advance(stream string, to Pos) error {
 		c.j.moves++
 	}
 	return nil
+}
+
+// holds reports whether a record is here.
+func (j *Journal) holds(e *epoch, stream int, number uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.runs(e, stream) {
+		if r.first <= number && number <= r.last {
+			return true
+		}
+	}
+	return false
 }
 
 // rootAt returns the chain after a number and the wall time of the record

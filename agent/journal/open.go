@@ -162,18 +162,18 @@ func (j *Journal) release() {
 	}
 }
 
-// load finds what is there, and sets aside what is damaged.
-func (j *Journal) load() error {
+// find reads the segments that are there, and sets aside what is damaged.
+func (j *Journal) find() (byID map[wire.Epoch]*epoch, err error) {
 	names, err := os.ReadDir(j.o.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	byID := map[wire.Epoch]*epoch{}
+	byID = map[wire.Epoch]*epoch{}
 	for _, n := range names {
 		if strings.HasSuffix(n.Name(), ".seg.new") {
 			// Never renamed: nobody was told of anything in it.
 			if err := os.Remove(filepath.Join(j.o.Dir, n.Name())); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
@@ -186,7 +186,7 @@ func (j *Journal) load() error {
 		st, err := j.scan(s, byID)
 		if damage(err) {
 			if err := j.setAside(s, err); err != nil {
-				return err
+				return nil, err
 			}
 			if f == eventFamily {
 				j.unsure = true
@@ -195,7 +195,7 @@ func (j *Journal) load() error {
 		}
 		if err != nil {
 			j.shut(s, true) // or the next opening would wait for this one's lock
-			return fmt.Errorf("segment %s: %w", n.Name(), err)
+			return nil, fmt.Errorf("segment %s: %w", n.Name(), err)
 		}
 		if f == eventFamily { // names come in order: this one is newer than those before
 			j.unsure = false
@@ -208,6 +208,26 @@ func (j *Journal) load() error {
 	slices.SortFunc(j.segments, func(a, b *segment) int {
 		return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.seq, b.seq))
 	})
+	return byID, nil
+}
+
+// load finds what is there.
+func (j *Journal) load() error {
+	byID, err := j.find()
+	if err != nil {
+		return err
+	}
+	if j.settleLate(byID[j.state.epoch]) {
+		for _, s := range j.segments {
+			j.shut(s, true)
+		}
+		unsure := j.unsure
+		j.segments, j.state, j.newest = nil, state{}, nil
+		if byID, err = j.find(); err != nil {
+			return err
+		}
+		j.unsure = j.unsure || unsure
+	}
 	for _, p := range j.state.past {
 		if byID[p.id] == nil {
 			byID[p.id] = &epoch{id: p.id, ordinal: p.ordinal}
@@ -291,7 +311,7 @@ func (j *Journal) scan(s *segment, byID map[wire.Epoch]*epoch) (st state, err er
 	if err != nil {
 		return st, err
 	}
-	s.lived = st.lived
+	s.lived, s.version = st.lived, st.version
 	for _, r := range s.runs {
 		r.epoch.raise(r.stream, head{r.last, r.after})
 		r.epoch.leaves = max(r.epoch.leaves, r.leafTo+1)

@@ -14,8 +14,9 @@ const CauseExpired = "expired"
 // that are not named begin anew. What is no longer here of what it lacks is
 // named in gap records first. Nothing moves, and a *ReceiptError says why, if
 // anything in it does not fit: whoever has more than was recorded here, or
-// something else, has not lost something but found it. The move is durable with
-// the next transaction. again is how many records are to be sent once more.
+// something else, has not lost something but found it. When it returns without
+// an error the move is durable, for it is said only once. again is how many
+// records are to be sent once more.
 func (c *Cursor) Resume(have []wire.Have) (again uint64, err error) {
 	j := c.j
 	if err := j.enter(); err != nil {
@@ -74,6 +75,11 @@ func (c *Cursor) Resume(have []wire.Have) (again uint64, err error) {
 		}
 	}
 	j.mu.Unlock()
+	if j.moved() {
+		if err := j.write(readingFamily, nil, func(*state) {}); err != nil {
+			return 0, fmt.Errorf("resume: %w", err)
+		}
+	}
 	for _, b := range c.Backlog() {
 		again += b.Records
 	}

@@ -85,3 +85,28 @@ func TestResume(t *testing.T) {
 	must(t, err)
 	check()
 }
+
+// A receiver says only once that it was restored: a kill right after the cursor
+// went back, with nothing else written, must not undo that.
+func TestResumeLasts(t *testing.T) {
+	b := newBench(t)
+	j := b.open()
+	c, err := j.Cursor("regulator")
+	must(t, err)
+	must(t, j.Append(Batch{Events: b.events(1, 5), Serial: 5}))
+	must(t, c.Confirm(receipt(j.Epoch(), j.Heads()...)))
+	must(t, j.Append(Batch{Beat: b.now()})) // the confirmed place is durable
+	id := j.Epoch()
+	again, err := c.Resume(nil)
+	must(t, err)
+	if again != 6 {
+		t.Fatalf("%d records again", again)
+	}
+	j.release() // killed
+	j = b.open()
+	c, err = j.Cursor("regulator")
+	must(t, err)
+	if n := c.Confirmed(id, wire.EventStream); n != 0 {
+		t.Errorf("confirmed up to %d", n)
+	}
+}

@@ -106,6 +106,7 @@ type salvager struct {
 // element is one key and value of a leaf page. at is the place of the value in the file.
 type element struct {
 	bucket bool
+	inner  bool // it lies in a bucket that lies in its parent's page
 	key    []byte
 	value  []byte
 	at     int64
@@ -174,7 +175,7 @@ func elements(b []byte, at int64, f func(*element)) {
 		if k+ksize+vsize > int64(len(b)) {
 			continue
 		}
-		f(&element{flags == boltBucket, b[k : k+ksize], b[k+ksize : k+ksize+vsize], at + k + ksize})
+		f(&element{bucket: flags == boltBucket, key: b[k : k+ksize], value: b[k+ksize : k+ksize+vsize], at: at + k + ksize})
 	}
 }
 
@@ -191,10 +192,15 @@ func (s *salvager) ident(e *element) {
 	}
 }
 
-// inline calls f with the elements of a bucket that lies within its parent's page.
+// inline calls f with the elements of a bucket that lies within its parent's
+// page. The library lays no bucket into such a one: a page that does would be
+// looked through for ever.
 func inline(e *element, f func(e *element)) {
-	if e.bucket && len(e.value) > boltNested && binary.LittleEndian.Uint64(e.value) == 0 {
-		elements(e.value[boltNested:], e.at+boltNested, f)
+	if e.bucket && !e.inner && len(e.value) > boltNested && binary.LittleEndian.Uint64(e.value) == 0 {
+		elements(e.value[boltNested:], e.at+boltNested, func(x *element) {
+			x.inner = true
+			f(x)
+		})
 	}
 }
 

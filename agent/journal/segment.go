@@ -108,8 +108,9 @@ type segment struct {
 	used     uint64
 	runs     []run
 	bytes    int64
-	gaps     int   // gap records that it holds
-	lived    int64 // state.lived at its last transaction
+	gaps     int    // gap records that it holds
+	lived    int64  // state.lived at its last transaction,
+	version  uint64 // and state.version
 }
 
 // handle is an open file. The library's own closing is refused to a handle

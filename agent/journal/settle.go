@@ -26,14 +26,14 @@ func (j *Journal) settle(s *segment, cause error) error {
 	e, st := j.epochs[len(j.epochs)-1], j.state
 	heads := e.heads
 	j.mu.Unlock()
-	beyond := false
+	extra := false
 	err := j.view(s, func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketState)
 		if b == nil {
 			return fmt.Errorf("buckets: %w", ErrDamaged)
 		}
 		there, err := decodeState(b.Get(keyState))
-		beyond = there.version > st.version
+		extra = there.version > s.version // not j.state's: the other family may have gone on since
 		return err
 	})
 	if damage(err) {
@@ -47,14 +47,14 @@ func (j *Journal) settle(s *segment, cause error) error {
 			cause = j.reopen(s)
 		}
 	}
-	if damage(cause) && !beyond {
+	if damage(cause) && !extra {
 		j.retire(s, cause)
 		return nil
 	}
-	if cause == nil && beyond {
+	if cause == nil && extra {
 		if cause = j.o.Disk("commit"); cause == nil {
 			cause = guard(func() error {
-				return s.h.db.Update(func(tx *bolt.Tx) error { return j.takeOut(tx, e, &heads, &st) })
+				return s.h.db.Update(func(tx *bolt.Tx) error { return takeOut(tx, e, &heads, &st, j.unnamed) })
 			})
 		}
 		if cause != nil {
@@ -72,6 +72,9 @@ func (j *Journal) settle(s *segment, cause error) error {
 	}
 	j.mu.Lock()
 	s.doubt = false
+	if extra {
+		s.version = st.version
+	}
 	j.mu.Unlock()
 	return nil
 }
@@ -88,36 +91,24 @@ func (j *Journal) retire(s *segment, cause error) {
 	j.reopened[s.family] = true
 }
 
-// takeOut removes what is after the known end of the current epoch.
-func (j *Journal) takeOut(tx *bolt.Tx, e *epoch, heads *[streams]head, st *state) error {
+// takeOut removes what is after the known end of the current epoch, and the
+// gaps that are to go with it.
+func takeOut(tx *bolt.Tx, e *epoch, heads *[streams]head, st *state, with func(gap []byte) bool) error {
 	blocks, gaps, states := blocksOf(tx), tx.Bucket(bucketGaps), tx.Bucket(bucketState)
 	if blocks == nil || gaps == nil || states == nil {
 		return fmt.Errorf("buckets: %w", ErrDamaged)
 	}
-	var more [][]byte
-	for k := range streams {
-		c := blocks.Cursor()
-		for at, _ := c.Seek(blockKey(e.ordinal, k, heads[k].number+1)); at != nil; at, _ = c.Next() {
-			if ordinal, stream, _, ok := parseBlockKey(at); !ok || ordinal != e.ordinal || stream != k {
-				break
-			}
-			more = append(more, slices.Clone(at))
-		}
-	}
-	for _, key := range more {
+	for _, key := range beyond(blocks, e, heads) {
 		if err := blocks.remove(key); err != nil {
 			return err
 		}
 	}
-	more = nil
+	var more [][]byte
 	err := gaps.ForEach(func(key, v []byte) error {
 		if len(key) != 25 || len(v) != 44 || key[16] >= streams {
 			return fmt.Errorf("gaps: %w", ErrDamaged)
 		}
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		of := j.epoch(wire.Epoch(key[:16]))
-		if of == nil || !slices.ContainsFunc(of.gaps[key[16]], func(g gap) bool { return g.from == binary.BigEndian.Uint64(key[17:]) }) {
+		if with(key) {
 			more = append(more, slices.Clone(key))
 		}
 		return nil
@@ -126,4 +117,97 @@ func (j *Journal) takeOut(tx *bolt.Tx, e *epoch, heads *[streams]head, st *state
 		err = errors.Join(err, gaps.Delete(key))
 	}
 	return errors.Join(err, states.Put(keyState, st.encode()))
+}
+
+// beyond returns the keys of the blocks after the known end of an epoch.
+func beyond(blocks *blockBucket, e *epoch, heads *[streams]head) (keys [][]byte) {
+	for k := range streams {
+		c := blocks.Cursor()
+		for at, _ := c.Seek(blockKey(e.ordinal, k, heads[k].number+1)); at != nil; at, _ = c.Next() {
+			if ordinal, stream, _, ok := parseBlockKey(at); !ok || ordinal != e.ordinal || stream != k {
+				break
+			}
+			keys = append(keys, slices.Clone(at))
+		}
+	}
+	return keys
+}
+
+// unnamed reports whether the gap with a key is not known.
+func (j *Journal) unnamed(key []byte) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	of := j.epoch(wire.Epoch(key[:16]))
+	return of == nil || !slices.ContainsFunc(of.gaps[key[16]], func(g gap) bool { return g.from == binary.BigEndian.Uint64(key[17:]) })
+}
+
+// settleLate does at an opening what settle could not before the end: a file
+// has records of the last epoch that the newest state, of a later transaction
+// in another file, does not know. Their numbers, or their leaves, may have been
+// given to others, and a checkpoint may speak of those. It reports whether
+// something was taken out. What the disk does not let it take out stays: to
+// record matters more.
+func (j *Journal) settleLate(e *epoch) (done bool) {
+	st := j.state
+	for _, s := range slices.Clone(j.segments) {
+		late := slices.ContainsFunc(s.runs, func(r run) bool { return r.epoch == e && r.last > st.heads[r.stream].number })
+		if !late || s.version >= st.version {
+			continue
+		}
+		name := filepath.Base(s.path)
+		err := rewriteMeta(s.path)
+		if err == nil {
+			err = j.reopen(s)
+		}
+		if err == nil {
+			err = guard(func() error {
+				return s.h.db.Update(func(tx *bolt.Tx) error {
+					gaps, err := named(tx, e, &st.heads)
+					if err != nil {
+						return err
+					}
+					return takeOut(tx, e, &st.heads, &st, func(key []byte) bool { return gaps[string(key)] })
+				})
+			})
+			s.poisoned = isPanic(err)
+			j.seal(s)
+		}
+		if err != nil {
+			j.o.Log.Error("commit that had failed not taken out", "segment", name, "error", err)
+			continue
+		}
+		j.o.Log.Warn("commit that had failed taken out", "segment", name)
+		done = true
+	}
+	return done
+}
+
+// named returns the keys of the gaps that the blocks after the known end name.
+func named(tx *bolt.Tx, e *epoch, heads *[streams]head) (map[string]bool, error) {
+	keys := map[string]bool{}
+	blocks := blocksOf(tx)
+	if blocks == nil {
+		return nil, fmt.Errorf("buckets: %w", ErrDamaged)
+	}
+	for _, key := range beyond(blocks, e, heads) {
+		it, err := readBlock(blocks, e.id, key)
+		if err != nil {
+			return nil, err
+		}
+		if it.Block.Stream != wire.EventStream {
+			continue
+		}
+		events, err := wire.DecodeEvents(it.Block.Body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		for i := range events {
+			if g := events[i].Gap; g != nil && len(g.Epoch) == len(e.id) {
+				if k, ok := streamIndex(g.Stream); ok {
+					keys[string(gapKey(wire.Epoch(g.Epoch), k, g.From))] = true
+				}
+			}
+		}
+	}
+	return keys, nil
 }

@@ -92,7 +92,7 @@ func (j *Journal) LogRoot(id wire.Epoch, size uint64) (root merkle.Hash, err err
 	}
 	err = j.reading(id, size, func(at merkle.At) (err error) {
 		root, err = j.tree.Root(int64(size), at)
-		return err
+		return j.given(id, size, err)
 	})
 	if err != nil {
 		return root, fmt.Errorf("root of %d leaves: %w", size, err)
@@ -108,7 +108,7 @@ func (j *Journal) ProveGrowth(id wire.Epoch, size uint64, root merkle.Hash, old 
 		if proof, err = j.tree.ProveGrowth(int64(size), int64(old), at); err == nil {
 			err = j.tree.CheckGrowth(proof, int64(size), root, int64(old), oldRoot)
 		}
-		return tornIf(err)
+		return j.given(id, old, tornIf(err))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prove %d leaves within %d: %w", old, size, err)
@@ -146,6 +146,21 @@ func (j *Journal) ProveLeaf(id wire.Epoch, size, leaf uint64) (proof []merkle.Ha
 		return nil, root, fmt.Errorf("prove leaf %d: %w", leaf, err)
 	}
 	return proof, root, nil
+}
+
+// given makes of hashes that are not there what that is where the first size
+// leaves were given up: no damage, which would have the whole log read and made
+// again each time that somebody asks.
+func (j *Journal) given(id wire.Epoch, size uint64, err error) error {
+	if !errors.Is(err, errTorn) {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if t, terr := j.log(id); terr == nil && size < uint64(t.shrunk) {
+		return ErrLogGone
+	}
+	return err
 }
 
 // tornIf makes of a proof that does not hold what it is: a damaged file.

@@ -513,6 +513,14 @@ func TestLogShrinks(t *testing.T) {
 		proof, err := j.ProveGrowth(id, n, now, size, root)
 		must(t, err)
 		must(t, merkle.Tree{}.CheckGrowth(proof, int64(n), now, int64(size), root))
+		// Who witnessed no more than that cannot be shown that the log goes on, and
+		// asking for it is no damage.
+		if _, err := j.LogRoot(id, 301); !errors.Is(err, ErrLogGone) {
+			t.Errorf("root of leaves that were given up: %v", err)
+		}
+		if _, err := j.ProveGrowth(id, n, now, 301, root); !errors.Is(err, ErrLogGone) {
+			t.Errorf("growth from leaves that were given up: %v", err)
+		}
 		gone := 0
 		for leaf := uint64(0); leaf < size/2; leaf += 3 {
 			if _, _, err := j.ProveLeaf(id, n, leaf); errors.Is(err, ErrLogGone) {

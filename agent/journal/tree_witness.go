@@ -314,6 +314,9 @@ func blockOf(b *blockBucket, c *blockCursor, e *epoch, r run, number uint64) (It
 		}
 	}
 	it, _, err := readHeader(b, e.id, k)
+	if err == nil && (it.Block.Stream != streamNames[r.stream] || it.Block.First > number || it.Block.Last() < number) {
+		err = fmt.Errorf("block of %s %d is not there: %w", streamNames[r.stream], number, ErrDamaged)
+	}
 	return it, err
 }
 

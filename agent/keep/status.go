@@ -89,8 +89,8 @@ func (k *keeper) status() ring.Status {
 		s.Uplinks = append(s.Uplinks, u)
 		conditions[config.ConditionCode("uplink.*.offline", d.name)] = !u.Connected
 		conditions[config.ConditionCode("uplink.*.no-receipt", d.name)] = u.Connected && d.waiting != 0 && now.Mono-d.waiting > int64(NoReceipt)
-		c, err := o.j.Cursor(d.name)
-		if err != nil || !d.must {
+		c := o.j.Placed(d.name)
+		if c == nil || !d.must {
 			continue
 		}
 		if floor == nil {
@@ -120,8 +120,7 @@ func sorted(standing map[string]bool) []string {
 // destination returns how an uplink is, and keeps since when it waits for a receipt.
 func (k *keeper) destination(j *journal.Journal, d *destination, mono int64) ring.UplinkStatus {
 	s := ring.UplinkStatus{Name: d.name}
-	c, err := j.Cursor(d.name)
-	if err == nil {
+	if c := j.Placed(d.name); c != nil {
 		for _, b := range c.Backlog() {
 			s.Backlog += b.Records
 		}
@@ -149,7 +148,7 @@ func (k *keeper) report(j *journal.Journal) map[string]any {
 		heads[h.Stream] = h.Number
 	}
 	for _, d := range k.uplinks {
-		if c, err := j.Cursor(d.name); err == nil {
+		if c := j.Placed(d.name); c != nil {
 			for _, b := range c.Backlog() {
 				backlog[d.name] += b.Records
 			}

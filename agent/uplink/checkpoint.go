@@ -21,6 +21,7 @@ const (
 	CheckpointEvery  = 10 * time.Second // a log that grew has a new one this often, at most,
 	CheckpointBlocks = 64               // or as soon as it has grown by so many leaves
 	CheckpointAgain  = time.Minute      // without a word from the receiver on one that was sent: it is sent again
+	CheckpointHeard  = 10 * time.Minute // where receipts came that say nothing of it: it may have been lost alone
 	DoubtEvery       = time.Minute      // a witness that does not fit has our own log read from end to end this often, at most
 )
 
@@ -203,7 +204,11 @@ func (l *logState) due(size uint64, now time.Time) bool {
 	case size > l.offered:
 		return true
 	}
-	return !l.heard && now.Sub(l.at) >= CheckpointAgain
+	again := CheckpointAgain
+	if l.heard {
+		again = CheckpointHeard
+	}
+	return now.Sub(l.at) >= again
 }
 
 // logTrouble logs why checkpoints wait, once.

@@ -251,3 +251,28 @@ func TestForkIsShown(t *testing.T) {
 		wait(t, 2*CheckpointAgain, "it to be over", func() bool { return p.u.Status().Log == "" && w.size(p) == p.leaves() })
 	})
 }
+
+// A checkpoint that was lost alone is sent again, also where receipts for what
+// went with it the second time say nothing of it and nothing new is recorded.
+func TestCheckpointLostAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, w := newPlant(t), newWitness(t)
+		p.sign = true
+		p.add(2, 10)
+		lost := 0
+		p.start(func(int) *line {
+			return newLine(func(l *line, e *wire.Envelope) {
+				if e.Checkpoint != nil && lost == 0 {
+					lost++
+					return
+				}
+				w.answer(l, e)
+			})
+		})
+		wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		if lost != 1 {
+			t.Fatal("no checkpoint was lost: the test proves nothing")
+		}
+		wait(t, CheckpointHeard+CheckpointAgain, "everything witnessed", func() bool { return w.size(p) == p.leaves() })
+	})
+}

@@ -64,20 +64,22 @@ func (u *Uplink) resume(b []byte) (*wire.Resume, error) {
 // resumed goes back to what a restored receiver still has.
 func (s *session) resumed(m *wire.Resume) error {
 	u := s.u
-	known := u.o.Known
-	known.Store, known.Number, known.Wall = m.Store, m.Number, m.Wall
-	if err := u.know(known); err != nil { // first: it must not count twice
-		return fmt.Errorf("keep number of resume: %w", err)
-	}
 	u.resumed = time.Now()
+	// The cursor first: it is durable when Resume returns. A kill before the
+	// number is kept sends again twice; the other way round it would never.
 	again, err := u.o.Cursor.Resume(m.Have)
 	var unfit *journal.ReceiptError
-	if errors.As(err, &unfit) {
+	if err != nil && !errors.As(err, &unfit) {
+		return fmt.Errorf("resume: %w", err)
+	}
+	known := u.o.Known
+	known.Store, known.Number, known.Wall = m.Store, m.Number, m.Wall
+	if err := u.know(known); err != nil { // then it counts again, but not before ResumeEvery
+		return fmt.Errorf("keep number of resume: %w", err)
+	}
+	if unfit != nil {
 		u.refuse("resume-" + unfit.Code)
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("resume: %w", err)
 	}
 	u.now.Resumes++
 	u.o.Log.Warn("receiver was restored, sending again what it lacks", "destination", u.o.Name, "store", m.Store, "records", again)

@@ -99,7 +99,7 @@ type Options struct {
 	AuthorityKey ed25519.PublicKey
 	Moment       func() evidence.Moment
 	// Known is what KeepKnown was given last, also in an earlier run. An error
-	// says that it is not kept: then nothing is done by what it says.
+	// says that it is not kept: then what it says can count once more.
 	Known     Known
 	KeepKnown func(Known) error
 	Journal   *journal.Journal

@@ -143,7 +143,7 @@ func (d *body) values(order, counts []int) error {
 		}
 		kind[i] = tag.Kind(v)
 	}
-	if qualities.left+kinds.left > 0 {
+	if qualities.left > 0 || kinds.left > 0 {
 		qualities.bad = true
 	}
 	if err := qualities.ended(colQualities); err != nil {

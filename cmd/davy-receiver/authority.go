@@ -34,7 +34,8 @@ const (
 	validFor     = 2 * 365 * 24 * time.Hour // of a certificate without --until
 	maxCert      = 64 << 10                 // bytes of a file above which it is no certificate, or no register of a thousand
 	maxRegister  = 16 << 20
-	soon         = 30 * 24 * time.Hour // before its end a certificate is warned of at start
+	soon         = 30 * 24 * time.Hour // before its end a certificate is warned of, at start and each day
+	backdated    = 24 * time.Hour      // that a certificate begins before now: the authority's machine is offline, its clock set by hand
 )
 
 // issued is a line of the register.
@@ -106,14 +107,14 @@ func certify(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	cert := &wire.Certificate{Key: receiver, Name: c.Flag("name"), NotBefore: now.UnixNano(), NotAfter: until.UnixNano(), Number: last.Number + 1, Least: last.Least}
+	cert := &wire.Certificate{Key: receiver, Name: c.Flag("name"), NotBefore: now.Add(-backdated).UnixNano(), NotAfter: until.UnixNano(), Number: last.Number + 1, Least: last.Least}
 	if s := c.Flag("least"); s != "" {
 		if cert.Least, err = strconv.ParseUint(s, 10, 63); err != nil || cert.Least > cert.Number || cert.Least < last.Least {
 			return cli.Usage("davy-receiver.bad-least", i18n.Args{"value": s, "from": last.Least, "to": cert.Number})
 		}
 	}
 	line, err := json.Marshal(issued{
-		cert.Number, cert.Least, keyForm + base64.StdEncoding.EncodeToString(receiver), cert.Name, now.Format(time.RFC3339), until.Format(time.RFC3339),
+		cert.Number, cert.Least, keyForm + base64.StdEncoding.EncodeToString(receiver), cert.Name, now.Add(-backdated).Format(time.RFC3339), until.Format(time.RFC3339),
 	})
 	if err != nil {
 		return err
@@ -160,7 +161,10 @@ func lastIssued(path string) (last issued, err error) {
 	for n := 1; lines.Scan(); n++ {
 		was := last
 		if err := json.Unmarshal(lines.Bytes(), &last); err != nil || last.Number <= was.Number || last.Least < was.Least {
-			return last, fmt.Errorf("read register %s: line %d is not that of a certificate: %w", path, n, errors.Join(err, wire.ErrMalformed))
+			return last, &cli.Error{
+				Exit: cli.Failed, Key: "davy-receiver.bad-register", Args: i18n.Args{"file": path, "line": n}, Hint: "davy-receiver.bad-register.hint",
+				Cause: errors.Join(err, wire.ErrMalformed),
+			}
 		}
 	}
 	return last, lines.Err()
@@ -235,11 +239,36 @@ func loadCertificate(c *cli.Call, key ed25519.PrivateKey, log *slog.Logger) ([]b
 	case err != nil:
 		return nil, wrong("form")
 	default:
-		until := time.Unix(0, cert.NotAfter)
-		log.Info("certificate of the receiver's key", "number", cert.Number, "name", cert.Name, "until", until)
-		if until.Sub(now) < soon {
-			log.Warn("certificate of the receiver's key ends soon: gateways will not believe receipts after it", "until", until)
-		}
+		log.Info("certificate of the receiver's key", "number", cert.Number, "name", cert.Name, "until", time.Unix(0, cert.NotAfter))
 	}
 	return block.Bytes, nil
+}
+
+// warnOfEnd says at once and each day, until ctx ends, that a certificate ends
+// soon or is over: a receiver may run for longer than its certificate.
+func warnOfEnd(ctx context.Context, log *slog.Logger, certificate []byte) {
+	signed, err := wire.DecodeSigned(certificate)
+	if err != nil {
+		return // cannot be: it was read
+	}
+	cert, err := wire.DecodeCertificate(signed.Body)
+	if err != nil {
+		return // likewise
+	}
+	until := time.Unix(0, cert.NotAfter)
+	day := time.NewTicker(24 * time.Hour)
+	defer day.Stop()
+	for {
+		switch left := time.Until(until); {
+		case left <= 0:
+			log.Error("certificate of the receiver's key is over: gateways do not believe receipts, and keep their records", "until", until)
+		case left < soon:
+			log.Warn("certificate of the receiver's key ends soon: gateways will not believe receipts after it", "until", until)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-day.C:
+		}
+	}
 }

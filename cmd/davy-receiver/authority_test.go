@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"encoding/pem"
@@ -8,11 +9,57 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"davy/agent/cli"
 	"davy/agent/evidence"
+	"davy/agent/wire"
 )
+
+// said is what was logged, for two goroutines.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *said) count(level string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.text.String(), level)
+}
+
+// A receiver that runs for longer than its certificate says so each day.
+func TestCertificateEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log said
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		cert := evidence.SignCertificate(&wire.Certificate{Key: make([]byte, ed25519.PublicKeySize), Number: 1, NotAfter: time.Now().Add(soon + 36*time.Hour).UnixNano()},
+			ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+		go func() {
+			defer close(done)
+			warnOfEnd(ctx, slog.New(slog.NewTextHandler(&log, nil)), cert)
+		}()
+		for _, want := range []struct{ days, warned, over int }{{1, 0, 0}, {1, 1, 0}, {29, 30, 0}, {2, 30, 2}} {
+			time.Sleep(time.Duration(want.days)*24*time.Hour + time.Second)
+			synctest.Wait()
+			if w, o := log.count("WARN"), log.count("ERROR"); w != want.warned || o != want.over {
+				t.Errorf("%+v: warned %d, over %d", want, w, o)
+			}
+		}
+		stop()
+		<-done
+	})
+}
 
 // The authority certifies keys by growing numbers; a receiver takes only a
 // certificate of its own key, and a gateway that knows the authority believes it.
@@ -58,6 +105,9 @@ func TestAuthority(t *testing.T) {
 	cert, err := evidence.ReadCertificate(block.Bytes, parseKey(made.Key))
 	if err != nil || cert.Number != 1 || cert.Least != 0 || cert.Name != "江苏" {
 		t.Errorf("%+v, %v", cert, err)
+	}
+	if now := time.Now(); cert.NotBefore > now.Add(-backdated/2).UnixNano() { // the gateways' clocks may be behind the authority's
+		t.Errorf("it begins %v", time.Unix(0, cert.NotBefore))
 	}
 	if code, _, errs := call(t, "authority", "certify", file, receiver, "--name", "x", "--least", "1"); code != cli.Wrong || !strings.Contains(errs, "from 2 to 4") {
 		t.Errorf("what was withdrawn comes back: exit %d: %s", code, errs)

@@ -18,19 +18,21 @@ func sayFindings(c *cli.Call, all []store.Finding) {
 		return
 	}
 	rows := [][]string{head(c.Lang, "found", "over", "gateway", "epoch", "what")}
-	hole := false
+	stands := map[string]bool{}
 	for i := range all {
 		f := &all[i]
 		gateway := f.Gateway
 		if gateway == "" {
 			gateway = "-"
 		}
-		hole = hole || f.Kind == store.Hole && f.Ended == 0
+		stands[f.Kind] = stands[f.Kind] || f.Ended == 0
 		rows = append(rows, []string{when(f.Wall), when(f.Ended), gateway, short(f.EpochName), found(c.Lang, f)})
 	}
 	table(c.Out, rows)
-	if hole {
-		c.Say("davy-receiver.found.hole.hint", nil)
+	for _, kind := range store.Kinds() {
+		if key := "davy-receiver.found." + kind + ".hint"; stands[kind] && kind != store.Restored {
+			c.Say(key, nil)
+		}
 	}
 }
 
@@ -42,6 +44,9 @@ func found(l i18n.Lang, f *store.Finding) string {
 		args["first"], args["last"] = f.First, f.Last
 	case store.LogShort:
 		args["other"], args["first"], args["last"] = short(f.OtherName), f.First, f.Last
+		if f.First == 0 {
+			return l.Text("davy-receiver.found.log-short.none", args)
+		}
 	case store.Rollback:
 		args["other"] = short(f.OtherName)
 	case store.Clone:

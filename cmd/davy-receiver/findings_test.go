@@ -30,16 +30,46 @@ func TestFindingsInWords(t *testing.T) {
 	}
 	f(store.Finding{Kind: store.LogFork, First: 7, Last: 9}, "日志树分叉：有 9 个叶子的树并非由已见证的 7 个叶子延续而来", "fork of the log: what has 9 leaves does not go on from the 7 that were witnessed")
 	f(store.Finding{Kind: store.LogShort, First: 7, Last: 9}, "缺失或回退：b2b2b2b2 的日志树已见证 9 个叶子，如今只声明 7 个", "loss or rollback: the log of b2b2b2b2 had 9 leaves witnessed and is declared to have 7")
-	f(store.Finding{Kind: store.Rollback}, "回退：它不知道 b2b2b2b2 中已收到的内容；磁盘映像被还原，或是副本", "rolled back: it does not know b2b2b2b2 as that was received; an older image of the disk, or a copy")
+	f(store.Finding{Kind: store.LogShort, Last: 9}, "缺失或回退：b2b2b2b2 的日志树已见证 9 个叶子，其后的记录期对此只字未提", "loss or rollback: the log of b2b2b2b2 had 9 leaves witnessed, and the epoch after it says nothing of it")
+	f(store.Finding{Kind: store.Rollback}, "回退：它不知道 b2b2b2b2 中已收到的内容；磁盘映像被还原，或是副本，或磁盘未保住已确认写入的内容", "rolled back: it does not know b2b2b2b2 as that was received; an older image of the disk, a copy, or a disk that did not keep what it confirmed")
 	f(store.Finding{Kind: store.Clone}, "两台设备共用一把密钥：b2b2b2b2 取代本记录期之后，本记录期仍在续写", "two boxes with one key: this epoch lives on after b2b2b2b2 took its place")
-	f(store.Finding{Kind: store.Boots, Note: "x y"}, "两台设备共用一把密钥：两次开机的报文交替到达（x y）", "two boxes with one key: messages of two boots come in turns (x y)")
-	f(store.Finding{Kind: store.Clock, First: int64(time.Hour)}, "时钟不实：自称可信，却快 1 小时", "lying clock: said to be trusted, and ahead by 1 h")
-	f(store.Finding{Kind: store.Clock, First: -int64(time.Minute)}, "时钟不实：自称可信，却慢 1 分钟", "lying clock: said to be trusted, and behind by 1 min")
+	f(store.Finding{Kind: store.Boots, Note: "x y"}, "两台设备共用一把密钥：两次开机的报文交替到达（x y），除非是 MQTT 服务器压住了报文", "two boxes with one key: messages of two boots come in turns (x y), unless the broker kept some back")
+	f(store.Finding{Kind: store.Clock, First: int64(time.Hour)}, "时钟不实：自称可信，却比本接收端快 1 小时", "lying clock: said to be trusted, and 1 h ahead of this receiver's")
+	f(store.Finding{Kind: store.Clock, First: -int64(time.Minute)}, "时钟不实：自称可信，却比本接收端慢 1 分钟", "lying clock: said to be trusted, and 1 min behind this receiver's")
 	f(store.Finding{Kind: store.Withheld, Stream: "reading", First: 3, Last: 5}, "未送达：缺 reading 3..5，而网关通信正常并自称已记录至此", "withheld: reading 3..5 missing, though the gateway is heard and says that it has recorded so far")
 	f(store.Finding{Kind: store.Hole, Stream: "event", First: 3, Last: 3}, "缺口：缺 event 3，其后的记录却已到", "hole: event 3 missing, though what follows has come")
 	f(store.Finding{Kind: store.Restored, Note: a}, "本接收端的数据库经过恢复，原编号 a1a1a1a1", "this receiver's database was restored; before it was a1a1a1a1")
 	x := store.Finding{Kind: store.Silent, First: 1}
 	f(x, "静默：自 "+when(1)+" 起没有报文", "silent: nothing came since "+when(1))
+}
+
+// What stands comes with what to do about it, in both languages, once; what is
+// over does not.
+func TestFindingsSayWhatToDo(t *testing.T) {
+	for _, kind := range store.Kinds() {
+		for _, l := range []i18n.Lang{i18n.Zh, i18n.En} {
+			lines := func(all ...store.Finding) int {
+				var out strings.Builder
+				sayFindings(&cli.Call{Lang: l, Out: &out}, all)
+				if strings.Contains(out.String(), "⟨") {
+					t.Errorf("words are missing: %s", out.String())
+				}
+				return strings.Count(out.String(), "\n") - len(all) - 1
+			}
+			f := store.Finding{Gateway: "GW-1", Kind: kind, Wall: 1}
+			want := 1
+			if kind == store.Restored { // a person did it
+				want = 0
+			}
+			if n := lines(f, f); n != want {
+				t.Errorf("%s: %d lines on what to do, want %d", kind, n, want)
+			}
+			f.Ended = 2
+			if n := lines(f); n != 0 {
+				t.Errorf("%s is over: %d lines on what to do", kind, n)
+			}
+		}
+	}
 }
 
 // What verify says has words, whatever it found.

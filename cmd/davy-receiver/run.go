@@ -145,6 +145,11 @@ func run(ctx context.Context, c *cli.Call) error {
 		defer func() { _ = server.Close() }()
 		opts.Broker = "tcp://" + address
 	}
+	if certificate != nil {
+		ending, stop := context.WithCancel(ctx)
+		defer stop()
+		go warnOfEnd(ending, log, certificate)
+	}
 	opts.ClientID = "davy-receiver-" + st.ID()[:12]
 	r := &receiver{opts: opts, log: log}
 	r.in = ingest.New(ingest.Options{
@@ -273,6 +278,7 @@ func (r *receiver) publish(ctx context.Context, topic string, payload []byte) er
 func (r *receiver) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	r.in.Hears(false)
 	taken := make(chan error, 1)
 	go func() { taken <- r.in.Run(ctx) }()
 	r.opts.Received = func(m mqtt.Message) {
@@ -287,6 +293,7 @@ func (r *receiver) Run(ctx context.Context) error {
 		if err == nil {
 			r.log.Info("connected to broker", "broker", r.opts.Broker)
 			r.conn.Store(conn)
+			r.in.Hears(true)
 			if r.ready != nil {
 				r.ready()
 				r.ready = nil
@@ -299,6 +306,7 @@ func (r *receiver) Run(ctx context.Context) error {
 				return err
 			case <-conn.Done():
 			}
+			r.in.Hears(false)
 			r.conn.Store(nil)
 			err = conn.Err()
 			_ = conn.Close()

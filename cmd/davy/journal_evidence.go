@@ -45,6 +45,9 @@ func exportEvidence(c *cli.Call, r *journal.Reader) error {
 	if err := writeEvidence(c, c.Flag("evidence"), g, keys, g.gather); err != nil {
 		return err
 	}
+	if g.claim.From != claim.From {
+		fmt.Fprintln(c.Err, c.Lang.Text("davy.evidence.from", i18n.Args{"from": time.Unix(0, g.claim.From).Format(time.RFC3339)}))
+	}
 	if g.sign == nil {
 		fmt.Fprintln(c.Err, c.Lang.Text("davy.evidence.unsigned", i18n.Args{"keys": keyDir(c.Flag("state"))}))
 	}

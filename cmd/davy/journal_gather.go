@@ -24,7 +24,9 @@ type gathering struct {
 
 	spans  []journal.Span
 	starts map[wire.Epoch]*wire.Start
+	began  int64 // wall time of the first record of the first of spans
 	plans  map[wire.Epoch]*gatherPlan
+	lacks  map[wire.Epoch]map[string][]journal.Numbers // that gap records name
 
 	records, readings uint64
 }
@@ -52,7 +54,7 @@ func (g *gathering) gather() error {
 func (g *gathering) prepare() error {
 	g.spans = g.r.Spans()
 	g.starts, g.plans = map[wire.Epoch]*wire.Start{}, map[wire.Epoch]*gatherPlan{}
-	for _, s := range g.spans {
+	for _, s := range slices.Backward(g.spans) { // the first one last: began is its
 		if err := g.readStart(s.Epoch); err != nil {
 			return err
 		}
@@ -60,8 +62,14 @@ func (g *gathering) prepare() error {
 	if err := g.choose(); err != nil {
 		return err
 	}
-	if g.claim.From == 0 && len(g.claim.Epochs) == 0 {
-		g.claim.From = g.oldest()
+	if len(g.claim.Epochs) == 0 {
+		if err := g.readGaps(); err != nil {
+			return err
+		}
+		from := max(g.claim.From, g.oldest())
+		if g.claim.To == 0 || from < g.claim.To { // else nothing of that time is here
+			g.claim.From = from
+		}
 	}
 	return nil
 }
@@ -84,7 +92,7 @@ func (g *gathering) readStart(id wire.Epoch) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	g.starts[id] = startOf(&it)
+	g.starts[id], g.began = startOf(&it), it.WallFrom
 	return err
 }
 
@@ -110,10 +118,13 @@ func (g *gathering) asked(stream string) bool {
 // older goes into the file as far as it is here, but the file does not claim to
 // hold all of it.
 func (g *gathering) oldest() (from int64) {
-	for _, s := range g.spans {
+	for i, s := range g.spans {
 		p := g.plans[s.Epoch]
-		if p == nil {
+		if p == nil || g.claim.To != 0 && !p.touched && s.From > g.claim.To {
 			continue
+		}
+		if start := g.starts[s.Epoch]; i == 0 && start != nil && len(start.Parent) > 0 { // the whole epoch before it is gone
+			from = max(from, g.began, 1)
 		}
 		var next *journal.Span
 		heads := map[string]uint64{}
@@ -129,17 +140,69 @@ func (g *gathering) oldest() (from int64) {
 			n, here := p.claims[stream]
 			switch {
 			case !g.asked(stream):
-			case here && n.From > 1:
+			case here && n.From > 1 && !g.named(s.Epoch, stream, n.From-1):
 				if it, err := g.r.BlocksFrom(s.Epoch, stream, n.From).Rest(); err == nil {
 					from = max(from, it.WallFrom+1)
 				}
-			case !here && next != nil && heads[stream] > 0:
+			case !here && next != nil && heads[stream] > 0 && !g.named(s.Epoch, stream, heads[stream]):
 				from = max(from, next.From+1)
 			}
 		}
 	}
 	return from
 }
+
+// named reports whether gap records name the numbers up to to: what they name
+// was lost, and is no reason to claim less.
+func (g *gathering) named(id wire.Epoch, stream string, to uint64) bool {
+	last := uint64(0)
+	for again := true; again && last < to; {
+		again = false
+		for _, n := range g.lacks[id][stream] {
+			if n.From <= last+1 && n.To > last {
+				last, again = n.To, true
+			}
+		}
+	}
+	return last >= to
+}
+
+// readGaps notes what gap records name, up to maxLacks of them; what further
+// ones name counts as deleted.
+func (g *gathering) readGaps() error {
+	g.lacks = map[wire.Epoch]map[string][]journal.Numbers{}
+	count := 0
+	for _, s := range g.spans {
+		for b := g.r.Blocks(s.Epoch, wire.EventStream); ; {
+			it, err := b.Rest()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			events, _ := wire.DecodeEvents(it.Block.Body) // one that cannot be read explains nothing
+			for i := range events {
+				gap, id := events[i].Gap, s.Epoch
+				if gap == nil || gap.From == 0 || count == maxLacks {
+					continue
+				}
+				if len(gap.Epoch) == len(id) {
+					id = wire.Epoch(gap.Epoch)
+				}
+				if g.lacks[id] == nil {
+					g.lacks[id] = map[string][]journal.Numbers{}
+				}
+				g.lacks[id][gap.Stream] = append(g.lacks[id][gap.Stream], journal.Numbers{From: gap.From, To: gap.To})
+				count++
+			}
+		}
+	}
+	return nil
+}
+
+// maxLacks is how many gap records are remembered while a file is planned.
+const maxLacks = 65536
 
 // choose plans what of each epoch is taken: what was asked for, the epochs
 // beside the time asked for with what shows that they are beside it, and of
@@ -180,7 +243,7 @@ func (g *gathering) choose() error {
 				n.From = 1
 				p.numbers[wire.EventStream] = []journal.Numbers{n}
 			}
-		case i < first-1:
+		case i < first-1 && c.From != 0:
 			delete(g.plans, s.Epoch)
 		case i < first:
 			p.withStart()

@@ -67,10 +67,18 @@ func verifyCommand(c *cli.Call) error {
 // writeVerified says what Verify found as a person wants to read it: what there
 // is, how far it is vouched for, what is wrong, and in the last line the verdict.
 func writeVerified(c *cli.Call, path string, r *export.Report) {
+	say := func(key string, args i18n.Args) { // the words of a file that anyone may have made
+		for name, v := range args {
+			if text, ok := v.(string); ok {
+				args[name] = printable(text)
+			}
+		}
+		c.Say(key, args)
+	}
 	zone := time.Local
 	at := func(wall int64) string { return clockTime(wall, zone) }
 	claim := &r.Claim
-	c.Say("davy.verify.head", i18n.Args{"path": path, "gateway": claim.Gateway, "made": at(claim.Made), "maker": claim.Maker, "zone": time.Now().In(zone).Format("-07:00")})
+	say("davy.verify.head", i18n.Args{"path": path, "gateway": claim.Gateway, "made": at(claim.Made), "maker": claim.Maker, "zone": time.Now().In(zone).Format("-07:00")})
 	if claim.From != 0 || claim.To != 0 {
 		open := func(wall int64, key string) any {
 			if wall == 0 {
@@ -78,16 +86,19 @@ func writeVerified(c *cli.Call, path string, r *export.Report) {
 			}
 			return at(wall)
 		}
-		c.Say("davy.verify.window-asked", i18n.Args{"from": open(claim.From, "davy.verify.oldest"), "to": open(claim.To, "davy.verify.newest")})
+		say("davy.verify.window-asked", i18n.Args{"from": open(claim.From, "davy.verify.oldest"), "to": open(claim.To, "davy.verify.newest")})
 	}
 	if len(claim.Streams) > 0 {
-		c.Say("davy.verify.streams-asked", i18n.Args{"streams": strings.Join(claim.Streams, ", ")})
+		say("davy.verify.streams-asked", i18n.Args{"streams": strings.Join(claim.Streams, ", ")})
+	}
+	if len(claim.Epochs) > 0 {
+		say("davy.verify.epochs-asked", i18n.Args{"epochs": strings.Join(claim.Epochs, ", ")})
 	}
 	for i := range r.Epochs {
 		e := &r.Epochs[i]
-		c.Say("davy.verify.epoch", i18n.Args{"epoch": e.Epoch, "leaves": e.Leaves, "gone": e.HashOnly})
+		say("davy.verify.epoch", i18n.Args{"epoch": e.Epoch, "leaves": e.Leaves, "gone": e.HashOnly})
 		for _, s := range e.Streams {
-			c.Say("davy.verify.stream", i18n.Args{"stream": s.Stream, "numbers": numbered(s.First, s.Last), "records": s.Records, "from": at(s.WallFrom), "to": at(s.WallTo)})
+			say("davy.verify.stream", i18n.Args{"stream": s.Stream, "numbers": numbered(s.First, s.Last), "records": s.Records, "from": at(s.WallFrom), "to": at(s.WallTo)})
 		}
 		upto := func(m *export.Mark) string {
 			var parts []string
@@ -98,16 +109,18 @@ func writeVerified(c *cli.Call, path string, r *export.Report) {
 		}
 		switch {
 		case e.Witnessed != nil:
-			c.Say("davy.verify.witnessed", i18n.Args{"by": e.Witnessed.By, "at": at(e.Witnessed.Wall), "upto": upto(e.Witnessed)})
+			say("davy.verify.witnessed", i18n.Args{"by": e.Witnessed.By, "at": at(e.Witnessed.Wall), "upto": upto(e.Witnessed)})
+		case !c.Set("receiver") && !c.Set("authority"):
+			say("davy.verify.witness-unknown", nil)
 		case e.Signed != nil:
-			c.Say("davy.verify.not-witnessed", nil)
+			say("davy.verify.not-witnessed", nil)
 		}
 		if e.Signed != nil && (e.Witnessed == nil || e.Signed.Size > e.Witnessed.Size) {
 			key := "davy.verify.signed"
 			if !e.Signed.Trusted {
 				key = "davy.verify.signed-untrusted"
 			}
-			c.Say(key, i18n.Args{"at": at(e.Signed.Wall), "upto": upto(e.Signed)})
+			say(key, i18n.Args{"at": at(e.Signed.Wall), "upto": upto(e.Signed)})
 		}
 	}
 	for _, d := range r.Device {
@@ -115,26 +128,23 @@ func writeVerified(c *cli.Call, path string, r *export.Report) {
 		if !d.Vouched {
 			key = "davy.verify.device-unknown"
 		}
-		c.Say(key, i18n.Args{"fingerprint": d.Fingerprint})
+		say(key, i18n.Args{"fingerprint": d.Fingerprint})
 	}
-	wrong := r.More
 	for _, f := range r.Findings {
 		key := "davy.verify.mark-wrong"
 		if f.Told {
 			key = "davy.verify.mark-told"
-		} else {
-			wrong++
 		}
-		c.Say(key, i18n.Args{"what": c.Lang.Text("davy.verify."+f.Code, findingArgs(&f))})
+		say(key, i18n.Args{"what": c.Lang.Text("davy.verify."+f.Code, findingArgs(&f))})
 	}
 	if r.More > 0 {
-		c.Say("davy.verify.more", i18n.Args{"count": r.More})
+		say("davy.verify.more", i18n.Args{"count": r.More})
 	}
-	args := i18n.Args{"records": r.Records, "readings": r.Readings, "wrong": wrong}
+	args := i18n.Args{"records": r.Records, "readings": r.Readings, "wrong": r.Wrong}
 	if r.Whole {
-		c.Say("davy.verify.whole", args)
+		say("davy.verify.whole", args)
 	} else {
-		c.Say("davy.verify.not-whole", args)
+		say("davy.verify.not-whole", args)
 	}
 }
 

@@ -5,7 +5,7 @@
 // order, but that live readings may overtake older ones; events before
 // readings, however many of those wait. The cursor moves when the protocol has
 // confirmed as far as it can (an MQTT PUBACK, a data answer of HJ 212), and no
-// further. Such a destination gives no receipt that proves anything: what it
+// further; a destination is called answering when a word of it came. Such a destination gives no receipt that proves anything: what it
 // is given may be lost there, and only a Davy receiver tells. Whether it holds
 // back deletion is must_confirm's to say.
 //
@@ -77,8 +77,8 @@ type Record struct {
 type Session interface {
 	// Send sends records of one stream in their order, and returns when the
 	// destination has confirmed them as far as its protocol can. What it cannot
-	// express it leaves out, and counts. On an error all of them come again, in
-	// another session.
+	// express it leaves out, and counts. On ErrLater all of them come again, with
+	// more behind them perhaps; on another error in another session.
 	Send(ctx context.Context, records []Record) error
 	Done() <-chan struct{}
 	Err() error // why Done is closed
@@ -87,6 +87,16 @@ type Session interface {
 
 // Leaver is a session that says how many records its protocol could not express.
 type Leaver interface{ LeftOut() uint64 }
+
+// ErrLater is what Send returns where a destination is at work on records that
+// it has taken and has not confirmed them within SendTime: the same ones come
+// again, and what is more urgent goes in between.
+var ErrLater = errors.New("not confirmed yet")
+
+// Answerer is a session whose Send may return without a word of the
+// destination. Answers counts what it said; without more of it a Send that
+// returned is no sign that anybody is there.
+type Answerer interface{ Answers() uint64 }
 
 // Connect makes a session, ready to send.
 type Connect func(ctx context.Context) (Session, error)

@@ -12,6 +12,7 @@ import (
 
 	"davy/agent/journal"
 	"davy/agent/wire"
+	"davy/drivers/tag"
 )
 
 func TestEverythingOnceEventsFirst(t *testing.T) {
@@ -330,6 +331,118 @@ func TestBegin(t *testing.T) {
 			if e, r := count(c.begin); e != c.events || r != c.readings {
 				t.Errorf("%s: %d events and %d readings, want %d and %d", c.name, e, r, c.events, c.readings)
 			}
+		}
+	})
+}
+
+// later is a session that has taken readings and is at work on them.
+type later struct {
+	*session
+	ready chan struct{}
+}
+
+func (s later) Send(ctx context.Context, records []Record) error {
+	if records[0].Stream == wire.ReadingStream {
+		select {
+		case <-s.ready:
+		case <-time.After(SendTime):
+			return ErrLater
+		}
+	}
+	return s.session.Send(ctx, records)
+}
+
+// Events go out while readings are worked on, in the same session, and the
+// readings come again until they are confirmed.
+func TestEventsBetweenReadingsThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		ready := make(chan struct{})
+		p.o.Connect = func(context.Context) (Session, error) {
+			p.far.sessions++
+			return later{&session{f: p.far, done: make(chan struct{})}, ready}, nil
+		}
+		p.add(0, 300)
+		p.start()
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			p.add(1, 0)
+			n := p.n - 300
+			wait(t, 2*time.Second, "the event", func() bool { return len(p.far.records()) == n+2 }) // with the start and the table
+		}
+		close(ready)
+		wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		if twice := p.whole(p.far.records()); twice != 0 || p.far.sessions != 1 {
+			t.Errorf("%d twice, %d sessions", twice, p.far.sessions)
+		}
+	})
+}
+
+// dumb is a session that takes everything and hears nothing.
+type dumb struct {
+	*session
+	heard *uint64
+}
+
+func (s dumb) Answers() uint64 { return *s.heard }
+
+// A destination of which nobody heard a word is not called answering.
+func TestNobodyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("a")
+		var heard uint64
+		p.o.Connect = func(context.Context) (Session, error) {
+			return dumb{&session{f: p.far, done: make(chan struct{})}, &heard}, nil
+		}
+		p.add(5, 5)
+		p.start()
+		wait(t, time.Minute, "everything taken", func() bool { return p.backlog() == 0 })
+		if s := p.f.Status(); !s.Connected || s.Answering || s.LastConfirm != (tag.Stamp{}) || s.Records == 0 {
+			t.Errorf("%+v", s)
+		}
+		heard++
+		p.add(1, 0)
+		wait(t, time.Minute, "it answers", func() bool { s := p.f.Status(); return s.Answering && s.LastConfirm.Wall != 0 })
+	})
+}
+
+// A block of events that says nothing to this version, before the tag table of
+// its epoch: readings are not held up, and have their names.
+func TestUnreadableBlockBeforeTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		p.open("")
+		if err := p.j.Append(journal.Batch{Events: []wire.Event{{Kind: 1, At: now(), Table: &wire.Table{Tags: make([]wire.TableTag, wire.MaxItems+1)}}}}); err != nil {
+			t.Fatal(err)
+		}
+		table := &wire.Table{}
+		for i := range 10 {
+			table.Tags = append(table.Tags, wire.TableTag{ID: tag.ID(i + 1), Name: "a"})
+		}
+		if err := p.j.Append(journal.Batch{Events: []wire.Event{{Kind: 129, At: now(), Table: table}}}); err != nil {
+			t.Fatal(err)
+		}
+		p.add(0, 5)
+		before := p.cursor()
+		for at := (journal.Pos{}); ; { // a destination that has the events already
+			items, err := before.Next(wire.EventStream, at, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(items) == 0 {
+				break
+			}
+			at = items[0].After()
+			if err := before.Advance(wire.EventStream, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.start()
+		wait(t, time.Minute, "everything confirmed", func() bool { return p.backlog() == 0 })
+		if s := p.f.Status(); s.Unnamed != 0 || s.Records != 5 || s.Sessions != 1 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,7 @@ type run struct {
 	chunk    int  // records of the next Send
 	histFrom time.Time
 	left     uint64
+	heard    uint64
 }
 
 func newRun(f *Feed, s Session) *run {
@@ -153,7 +155,9 @@ func (r *run) send(ctx context.Context, l *lane, limit int) (bool, error) {
 	}
 	if n > 0 {
 		began := time.Now()
-		if err := r.s.Send(ctx, chunk); err != nil {
+		if err := r.s.Send(ctx, chunk); errors.Is(err, ErrLater) {
+			return true, nil
+		} else if err != nil {
 			return false, fmt.Errorf("send %s: %w", l.stream, err)
 		}
 		r.sent(time.Since(began), n, history)
@@ -189,8 +193,15 @@ func (r *run) sent(took time.Duration, n, history int) {
 		u.LeftOut += left - r.left
 		r.left = left
 	}
-	u.LastConfirm, u.Error = r.f.o.Now(), ""
-	if !u.Answering {
+	heard := true
+	if s, ok := r.s.(Answerer); ok {
+		n := s.Answers()
+		heard, r.heard = n > r.heard, n
+	}
+	if heard {
+		u.LastConfirm, u.Error = r.f.o.Now(), ""
+	}
+	if heard && !u.Answering {
 		u.Answering = true
 		r.f.o.Log.Info("uplink answering", "destination", r.f.o.Name)
 	}

@@ -72,10 +72,9 @@ func (t *tables) find(id wire.Epoch) (*wire.Table, error) {
 			if items[i].Epoch != id {
 				break
 			}
-			events, err := wire.DecodeEvents(items[i].Block.Body)
-			if err != nil {
-				return nil, fmt.Errorf("look for the tag table: %w", err)
-			}
+			// A block that says nothing to this version may hold up nothing: decode
+			// passes over it as well.
+			events, _ := wire.DecodeEvents(items[i].Block.Body)
 			for k := range events {
 				if events[k].Table != nil {
 					return events[k].Table, nil

@@ -6,11 +6,15 @@
 // host, they are the same; should the journal get more readings of a period
 // that was sent, it is sent again. A period is sent when it is over, and its
 // readings count as given when the host has answered each packet of it (9014).
-// A reading of a period that is not over counts as given at once: its value is
-// in the journal, and after a restart the periods that were open are looked at
-// again. So an hour is sent at least once, in order, also after an outage; the
-// real-time data of an outage is not sent later, and the single readings never
-// are: what confirms here proves nothing of them, only a Davy receiver does.
+// A reading of a period that is not over counts as given once every period that
+// is over was answered: its value is in the journal, and after a restart the
+// periods that were open (those of the last Settle too) are looked at again. So
+// a host that takes connections and answers nothing moves the cursor no further
+// than the end of one period, and an hour is sent at least once, in order, also
+// after an outage; the real-time data of an outage is not sent later, and the
+// single readings never are: what confirms here proves nothing of them, only
+// a Davy receiver does. What takes long to compute holds up no event: Send says
+// feed.ErrLater meanwhile.
 //
 // What it does not promise. A host's answer is not signed, and the line is
 // neither encrypted nor authenticated. Nothing from outside ever writes: what

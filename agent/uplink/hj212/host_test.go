@@ -3,6 +3,7 @@ package hj212
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -269,6 +270,9 @@ func (b *bench) send(s feed.Session) error {
 	batch := b.held[b.sent:]
 	b.mu.Unlock()
 	err := s.Send(b.t.Context(), batch)
+	for errors.Is(err, feed.ErrLater) {
+		err = s.Send(b.t.Context(), batch)
+	}
 	if err == nil {
 		b.sent += len(batch)
 	}

@@ -62,7 +62,8 @@ func (d *Destination) logOf(r *feed.Record) *upload {
 	if r.Tag != nil {
 		args["tag"], args["unit"] = r.Tag.Name, r.Tag.Unit
 	}
-	if e.Value.Kind() != tag.None {
+	bad := e.Quality.Bad() && rules.Kind(e.Kind) != rules.ForceBegan // what a person puts in is no reading
+	if e.Value.Kind() != tag.None && !bad {
 		args["value"] = e.Value.String()
 		if r.Tag != nil && r.Tag.NameOf(e.Value) != "" {
 			args["value"], args["unit"] = r.Tag.NameOf(e.Value), ""

@@ -34,6 +34,8 @@ type periods struct {
 	pending map[period]bool
 	done    map[period]marks
 	cache   map[period]computed
+	flying  period        // is computed and on its way; zero: none is
+	late    marks         // readings of it that came meanwhile
 	began   bool          // the periods that the last process left open were looked for
 	changed chan struct{} // closed when one was confirmed
 }
@@ -50,10 +52,10 @@ func newPeriods() periods {
 	return periods{pending: map[period]bool{}, done: map[period]marks{}, cache: map[period]computed{}, changed: make(chan struct{})}
 }
 
-func (m marks) cover(r *feed.Record) bool {
+func (m marks) cover(epoch wire.Epoch, number uint64) bool {
 	for _, k := range m {
-		if k.epoch == r.Epoch {
-			return r.Number <= k.number
+		if k.epoch == epoch {
+			return number <= k.number
 		}
 	}
 	return false
@@ -102,37 +104,50 @@ func (d *Destination) levels() (out []level) {
 // the journal.
 func (d *Destination) over(p period, now int64) bool { return now >= p.to+int64(d.o.Settle) }
 
-// note takes a reading to its periods, and to need those that are over and
-// not sent yet. Under the mutex.
-func (d *Destination) note(r *feed.Record, now int64, need map[period]bool) {
+// note takes a reading to its periods. Under the mutex.
+func (d *Destination) note(r *feed.Record) {
 	at := r.Reading.Received.Wall
 	for l := minuteLevel; l <= dayLevel && d.o.Minute > 0; l++ {
 		p := d.periodOf(l, at)
-		if c, ok := d.cache[p]; ok && !c.marks.cover(r) {
+		if c, ok := d.cache[p]; ok && !c.marks.cover(r.Epoch, r.Number) {
 			delete(d.cache, p)
 		}
 	}
 	for _, l := range d.levels() {
 		p := d.periodOf(l, at)
 		if m, sent := d.done[p]; sent {
-			if m.cover(r) {
+			if m.cover(r.Epoch, r.Number) {
 				continue
 			}
 			delete(d.done, p)
 			d.counts.Again++
 		}
+		if p == d.flying {
+			d.late.add(mark{r.Epoch, r.Number})
+		}
 		d.pending[p] = true
+	}
+}
+
+// unsent returns the periods that are over and not sent yet. Under the mutex.
+func (d *Destination) unsent(now int64) map[period]bool {
+	need := map[period]bool{}
+	for p := range d.pending {
 		if d.over(p, now) {
 			need[p] = true
 		}
 	}
+	return need
 }
 
-// open marks the periods that a reading of an earlier process stands in: they
-// may have been open when it ended. Under the mutex.
+// open marks the periods that may have been open when an earlier process ended
+// whose last reading is of a wall time: that reading's, and those that had
+// ended less than Settle before. Under the mutex.
 func (d *Destination) open(wall int64) {
 	for _, l := range d.levels() {
-		d.pending[d.periodOf(l, wall)] = true
+		for p := d.periodOf(l, wall); p.to > wall-int64(d.o.Settle); p = d.periodOf(l, p.from-1) {
+			d.pending[p] = true
+		}
 	}
 }
 
@@ -159,13 +174,33 @@ func before(a, b period) bool {
 	return cmp.Or(cmp.Compare(a.to, b.to), cmp.Compare(a.level, b.level)) < 0
 }
 
-// sent notes that the host has a period.
+// fly notes that a period is about to be computed and sent.
+func (d *Destination) fly(p period) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p != d.flying { // else the last session ended over it
+		d.flying, d.late = p, nil
+	}
+}
+
+// sent notes that the host has a period, computed up to some records. It stays
+// to be sent where more of it came meanwhile.
 func (d *Destination) sent(p period, m marks) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.pending, p)
-	d.done[p] = m
-	forget(d.done, maxDone)
+	again := false
+	for _, k := range d.late {
+		again = again || !m.cover(k.epoch, k.number)
+	}
+	d.flying, d.late = period{}, nil
+	if again {
+		d.counts.Again++
+		clear(d.cache) // one may have been computed before and kept after they came
+	} else {
+		delete(d.pending, p)
+		d.done[p] = m
+		forget(d.done, maxDone)
+	}
 	close(d.changed)
 	d.changed = make(chan struct{})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"davy/agent/uplink/feed"
@@ -37,6 +38,15 @@ type session struct {
 	err  error // before done is closed
 	wait sync.WaitGroup
 	left uint64 // LeftOut when it began
+
+	heard atomic.Uint64    // packets that the host answered; where it answers none, those sent
+	taken map[place]uint64 // by the first of records that were taken and are not confirmed: the last of them
+}
+
+// place is a record's name.
+type place struct {
+	epoch  wire.Epoch
+	number uint64
 }
 
 // What a session ends with.
@@ -65,7 +75,7 @@ func (d *Destination) Connect(ctx context.Context) (feed.Session, error) {
 	s := &session{
 		d: d, conn: conn, done: make(chan struct{}),
 		urgent: make(chan *upload), normal: make(chan *upload), wake: make(chan struct{}, 1),
-		asked: make(chan asked, 1), result: make(chan Packet),
+		asked: make(chan asked, 1), result: make(chan Packet), taken: map[place]uint64{},
 	}
 	s.left = d.leftOut()
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -106,7 +116,9 @@ func (s *session) Close() error {
 }
 
 // Send takes records. Of events it returns when the host has them in its log;
-// of readings, when it has every period that is over and that they are in.
+// of readings, when it has every period that is over, theirs and those of the
+// readings before: so no more than Settle is open of what counts as given. It
+// returns feed.ErrLater when that takes longer than feed.SendTime.
 func (s *session) Send(ctx context.Context, records []feed.Record) error {
 	if len(records) == 0 {
 		return nil
@@ -123,6 +135,9 @@ func (s *session) Send(ctx context.Context, records []feed.Record) error {
 
 // LeftOut is how many records of this session the standard has no place for.
 func (s *session) LeftOut() uint64 { return s.d.leftOut() - s.left }
+
+// Answers is how much the host said of what was sent.
+func (s *session) Answers() uint64 { return s.heard.Load() }
 
 func (d *Destination) leftOut() (n uint64) {
 	d.mu.Lock()
@@ -186,13 +201,15 @@ func (s *session) readings(ctx context.Context, records []feed.Record) error {
 	if err := d.begin(ctx, records); err != nil {
 		return err
 	}
-	need := map[period]bool{}
+	first := place{records[0].Epoch, records[0].Number}
+	upto := s.taken[first] // they come again
 	d.mu.Lock()
 	for i := range records {
 		r := &records[i]
-		if r.Reading == nil {
+		if r.Reading == nil || r.Number <= upto {
 			continue
 		}
+		s.taken[first] = r.Number
 		k, ok := d.factorOf(r)
 		if !ok {
 			d.counts.LeftOut["reading"]++
@@ -202,21 +219,27 @@ func (s *session) readings(ctx context.Context, records []feed.Record) error {
 			d.counts.LeftOut["clock"]++
 			continue
 		}
-		d.take(k, r)
-		d.note(r, now, need)
+		d.take(k, r, now)
+		d.note(r)
 	}
+	need := d.unsent(now)
 	d.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
+	budget := time.NewTimer(feed.SendTime)
+	defer budget.Stop()
 	for {
 		changed, some := d.waiting(need)
 		if !some {
+			delete(s.taken, first)
 			return nil
 		}
 		select {
 		case <-changed:
+		case <-budget.C:
+			return feed.ErrLater
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.ctx.Done():

@@ -239,7 +239,9 @@ func TestEventsInTheLog(t *testing.T) {
 		nh3 := &wire.TableTag{Name: "nh3.ppm", Unit: "ppm"}
 		at := tag.Stamp{Wall: day0 + 5*second}
 		err := s.Send(t.Context(), []feed.Record{
-			{Stream: wire.EventStream, Event: &wire.Event{Kind: uint32(rules.AlarmRaised), At: at, Rule: "氨//high", Value: v}, Tag: nh3},
+			{Stream: wire.EventStream, Event: &wire.Event{Kind: uint32(rules.AlarmRaised), At: at, Rule: "氨//high", Value: v, Quality: tag.GoodQuality}, Tag: nh3},
+			{Stream: wire.EventStream, Event: &wire.Event{Kind: uint32(rules.AlarmRaised), At: at, Rule: "fault", Value: v, Quality: tag.BadSensor}, Tag: nh3},
+			{Stream: wire.EventStream, Event: &wire.Event{Kind: uint32(rules.ForceBegan), At: at, Rule: "p", Value: v}, Tag: nh3},
 			{Stream: wire.EventStream, Event: &wire.Event{Kind: uint32(rules.AlarmAcked), At: at, Rule: "氨.high"}},
 			{Stream: wire.EventStream, Event: &wire.Event{Kind: uint32(rules.InterlockTripped), At: tag.Stamp{Wall: 5}, Rule: "stop"}},
 		})
@@ -247,11 +249,13 @@ func TestEventsInTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, "log", b.cps("3020"), "DataTime=20250801000005;PolId=a21001;i21001-Info=//报警：氨/ /high，nh3.ppm 31.2 ppm//\n"+
+			"DataTime=20250801000005;PolId=a21001;i21001-Info=//报警：fault，nh3.ppm - ppm//\n"+ // a bad value is none
+			"DataTime=20250801000005;PolId=a21001;i21001-Info=//强制开始：nh3.ppm 31.2 ppm//\n"+
 			"DataTime=20250801000000;i21001-Info=//联锁动作：stop（时钟未校准，时刻为发送时刻）//")
 		if err := s.Send(t.Context(), []feed.Record{{Stream: wire.HealthStream, Event: &wire.Event{}}}); err != nil {
 			t.Fatal(err)
 		}
-		if c := b.d.Counts(); c.LeftOut["event 3"] != 1 || c.LeftOut[wire.HealthStream] != 1 || c.Confirmed != 2 {
+		if c := b.d.Counts(); c.LeftOut["event 3"] != 1 || c.LeftOut[wire.HealthStream] != 1 || c.Confirmed != 4 {
 			t.Errorf("%+v", c)
 		}
 		s.Close()
@@ -366,4 +370,27 @@ func TestWithoutPW(t *testing.T) {
 			t.Error("dialled")
 		}
 	}
+}
+
+// A clock that was ahead and was set back: what it had stamped is not shown as
+// how it is now, and what comes then is.
+func TestRealtimeAfterTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(o *Options) { o.Realtime = 30 * time.Second })
+		s := b.connect()
+		b.record("nh3.ppm", day0+3600*second, 5, tag.GoodQuality)
+		if err := b.send(s); err != nil {
+			t.Fatal(err)
+		}
+		after(31 * time.Second)
+		expect(t, "of the future", b.cps("2011"), "DataTime=20250801000030;a21001-Flag=B;w00000-Flag=B")
+		b.record("nh3.ppm", b.now().Wall, 7, tag.GoodQuality)
+		if err := b.send(s); err != nil {
+			t.Fatal(err)
+		}
+		b.h.clear()
+		after(30 * time.Second)
+		expect(t, "of now", b.cps("2011"), "DataTime=20250801000100;a21001-Rtd=7.00,a21001-Flag=N;w00000-Flag=B")
+		s.Close()
+	})
 }

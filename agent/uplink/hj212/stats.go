@@ -218,9 +218,10 @@ func (f *Factor) group(st *Stat) Group {
 }
 
 // realtime returns the fields of a factor now. A value that is bad, or too old
-// to be told, is not shown.
+// to be told, is not shown, and neither is one of the future: the clock was set
+// back since, and nobody knows how old it is.
 func (f *Factor) realtime(s *sample, now int64) Group {
-	if s.at == 0 || now-s.at > int64(f.Hold) {
+	if s.at == 0 || now-s.at > int64(f.Hold) || s.at-now > int64(f.Hold) {
 		return Group{{f.Code + "-Flag", string(rune(flagNone))}}
 	}
 	flag := Field{f.Code + "-Flag", string(rune(s.flag))}
@@ -230,9 +231,10 @@ func (f *Factor) realtime(s *sample, now int64) Group {
 	return Group{{f.Code + "-Rtd", number(s.v, f.Decimals)}, flag}
 }
 
-// take makes a record the newest of its factor if it is.
-func (d *Destination) take(i int, r *feed.Record) {
-	if s := sampleOf(r.Reading); s.at >= d.newest[i].at {
+// take makes a record the newest of its factor if it is. What was taken by a
+// clock that was set back since is newest no longer.
+func (d *Destination) take(i int, r *feed.Record, now int64) {
+	if s := sampleOf(r.Reading); s.at >= d.newest[i].at || d.newest[i].at > now {
 		d.newest[i] = s
 	}
 }

@@ -117,6 +117,9 @@ func (t *talker) write(p *Packet) error {
 // confirmed goes on to the next packet, or ends the upload.
 func (t *talker) confirmed() {
 	t.s.d.count(func(c *Counts) { c.Confirmed++ })
+	if t.sent.Answer || !t.s.d.o.Answers {
+		t.s.heard.Add(1)
+	}
 	t.sent = Packet{}
 	if t.piece++; t.piece == len(t.up.groups) {
 		if t.up.cn == cnStarted {

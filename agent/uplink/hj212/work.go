@@ -43,6 +43,7 @@ func (s *session) work() error {
 // period sends one period that is over.
 func (s *session) period(p period) error {
 	d := s.d
+	d.fly(p)
 	c, err := d.compute(s.ctx, p)
 	if err != nil {
 		return err

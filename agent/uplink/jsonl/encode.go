@@ -215,15 +215,19 @@ func (o *object) event(r *feed.Record) {
 		o.text("tag", r.Tag.Name)
 		o.some("unit", r.Tag.Unit)
 	}
+	quality := e.Quality
+	if k := rules.Kind(e.Kind); quality == 0 && (k == rules.ForceBegan || k == rules.ForceEnded) {
+		quality = tag.MakeQuality(tag.Uncertain, tag.Substituted, tag.Forced) // what a person put in: no reading, and not a bad one
+	}
 	if e.Value.Kind() != tag.None || e.Tag != 0 {
-		q := e.Quality
+		q := quality
 		if e.Tag == 0 && q == 0 {
 			q = tag.GoodQuality // a count, a severity: no measurement
 		}
 		o.value(e.Value, q, r.Tag)
 	}
 	if e.Tag != 0 || e.Quality != 0 {
-		o.quality(e.Quality)
+		o.quality(quality)
 	}
 	if e.Kind == uint32(rules.AlarmRaised) && e.Value.Kind() != tag.None {
 		o.float("limit", e.Limit)

@@ -3,6 +3,7 @@ package jsonl
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strconv"
@@ -271,6 +272,19 @@ func TestWords(t *testing.T) {
 	for k := ring.EpochStarted; k <= ring.UplinkWithdrawn; k++ {
 		if strings.HasPrefix(kindName(uint32(k)), "kind-") {
 			t.Errorf("kind %d has no word", k)
+		}
+	}
+}
+
+// What a person put in is neither a good reading nor a bad one.
+func TestForces(t *testing.T) {
+	s := loadSchema(t)
+	row := &wire.TableTag{ID: 1, Name: "a", Kind: tag.Float32}
+	for _, kind := range []rules.Kind{rules.ForceBegan, rules.ForceEnded} {
+		e := &wire.Event{Kind: uint32(kind), At: tag.Stamp{Wall: wall0, Mono: 5}, Tag: 1, Value: float32Value(30)}
+		got := message(t, s, feed.Record{Stream: wire.EventStream, Number: 1, Event: e, Tag: row})[0]
+		if got["value"] != json.Number("30") || got["quality"] != "uncertain" || got["reason"] != "substituted" || fmt.Sprint(got["flags"]) != "[forced]" {
+			t.Errorf("%v", got)
 		}
 	}
 }

@@ -60,6 +60,7 @@ func (n *node) dial(ctx context.Context, b mqtt.Options) (feed.Session, error) {
 	s.c = c
 	if err = s.hosted(ctx); err == nil {
 		s.mu.Lock()
+		n.doubt()
 		err = s.births(ctx)
 		s.mu.Unlock()
 	}

@@ -5,7 +5,8 @@
 // a tag "comp1.run" is the metric run of the device comp1; what has no device
 // (computed tags, the agent's own conditions) is a metric of the node. Every
 // birth names all metrics with data type, unit, range and alias, and what was
-// known last of each. bdSeq counts connections from 0, seq every birth and data
+// known last of each; what was known before this connection is stale, until it
+// is recorded again. bdSeq counts connections from 0, seq every birth and data
 // message of one from 0 to 255. The node's death is its will, and is published
 // when it goes in order; a device dies when no tag of it can be read any more.
 //
@@ -207,6 +208,16 @@ func (p *point) birth(now uint64) metric {
 		m.props = append(m.props, property{key: "engLow", kind: typeDouble, bits: double(p.low)}, property{key: "engHigh", kind: typeDouble, bits: double(p.high)})
 	}
 	return m
+}
+
+// doubt makes what an earlier session said last stale: what came since is
+// history, which a host does not take for how it is now.
+func (n *node) doubt() {
+	for _, p := range n.byName {
+		if p.seen && !p.last.null {
+			p.last.props = []property{{key: qualityName, kind: typeInt32, bits: qualityStale}, {key: wordsName, kind: typeString, text: "uncertain stale"}}
+		}
+	}
 }
 
 func (n *node) connect(ctx context.Context) (feed.Session, error) {

@@ -240,12 +240,26 @@ func (b *bench) take(all ...Message) []*wire.Receipt {
 	return b.receipts
 }
 
-// watch lets the receiver look after its gateways at a later time.
+// watch lets the receiver look after its gateways until a later time.
 func (b *bench) watch(later time.Duration) []*wire.Resume {
-	b.wall += int64(later)
 	b.resumes = nil
-	b.in.Watch(b.t.Context())
+	for later > 0 {
+		step := min(later, MaxUnwatched/2)
+		b.wall += int64(step)
+		b.in.Watch(b.t.Context())
+		later -= step
+	}
 	return b.resumes
+}
+
+// hears is watch while a gateway that has nothing new is heard all the time.
+func (b *bench) hears(g *gw, later time.Duration) {
+	for later > 0 {
+		step := min(later, store.Away/2)
+		b.watch(step)
+		b.take(g.seal(g.sent(g.envelope(), "b", b.wall)))
+		later -= step
+	}
 }
 
 // fits fails unless the receipts' last word on a stream is what the gateway has.

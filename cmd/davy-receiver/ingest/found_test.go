@@ -98,6 +98,45 @@ func TestDiskReplaced(t *testing.T) {
 	}
 }
 
+// A gateway without a clock begins in 1970 with its new disk, too; and where the
+// receiver does not have the first epochs, that is no backlog of them.
+func TestDiskReplacedWithoutClock(t *testing.T) {
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	lost, g, n := newGW("GW-1", 1), newGW("GW-1", 2), newGW("GW-1", 3)
+	lost.events(1) // before this receiver was there
+	booted := func(g *gw, parent *gw, boot string, wall int64) wire.Block {
+		e := g.event(0)
+		e.At.Wall, e.Start = wall, &wire.Start{Version: "1", Boot: boot}
+		if parent != nil {
+			e.Start.Parent = parent.epoch[:]
+		}
+		return g.say(e)
+	}
+	b.take(g.seal(g.sent(g.envelope(booted(g, lost, "a", t0)), "a", t0)))
+	b.take(n.seal(n.sent(n.envelope(booted(n, nil, "b", 9)), "b", 10)))
+	if f := b.forks(); len(f) != 1 || f[0].Kind != "orphan" {
+		t.Errorf("forks %+v", f)
+	}
+}
+
+// What an older receiver knew of epochs is in no order; the clock of a gateway
+// that begins in 1970 is none either.
+func TestRestartAfterUpgrade(t *testing.T) {
+	b, t0 := newBench(t, "GW-1"), int64(1e18)
+	g1, g2, g3 := newGW("GW-1", 1), newGW("GW-1", 2), newGW("GW-1", 3)
+	b.take(g1.seal(g1.sent(g1.envelope(g1.begin(nil, t0, false)), "a", t0)))
+	b.take(g2.seal(g2.sent(g2.envelope(g2.begin(g1, 9, false)), "b", t0+1*sec)))
+	if _, err := b.beside().Exec(`UPDATE epoch SET seq = 0`); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	b.take(g3.seal(g3.sent(g3.envelope(g3.begin(g2, t0+2*sec, false)), "c", t0+2*sec)))
+	b.expectFound()
+	if f := b.forks(); len(f) != 0 {
+		t.Errorf("forks %+v", f)
+	}
+}
+
 func TestImageRolledBack(t *testing.T) {
 	// Within the epoch that was open when the image was made.
 	b, t0 := newBench(t, "GW-1"), int64(1e18)
@@ -223,6 +262,37 @@ func TestSilence(t *testing.T) {
 	b.expectFound("-"+store.Silent, store.Silent)
 }
 
+// Of a time in which this receiver could not hear anybody it says nothing: no
+// connection, a database that takes nothing, a machine that slept or whose own
+// clock was set.
+func TestDeaf(t *testing.T) {
+	for name, deaf := range map[string]func(b *bench, m Message){
+		"no connection": func(b *bench, _ Message) {
+			b.in.Hears(false)
+			b.watch(2 * DefaultSilent)
+			b.in.Hears(true)
+		},
+		"database": func(b *bench, m Message) {
+			b.watch(DefaultSilent - time.Minute)
+			if _, err := b.beside().Exec(`CREATE TRIGGER full BEFORE INSERT ON raw BEGIN SELECT raise(FAIL, 'full'); END`); err != nil {
+				t.Fatal(err)
+			}
+			b.take(m)
+		},
+		"clock": func(b *bench, _ Message) { b.wall += 365 * 24 * int64(time.Hour) },
+	} {
+		b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+		b.take(g.message(g.events(1)))
+		deaf(b, g.message(g.events(1)))
+		b.watch(DefaultSilent - 2*time.Minute)
+		if all := b.expectFound(); len(all) > 0 {
+			t.Error(name)
+		}
+		b.watch(3 * time.Minute)
+		b.expectFound(store.Silent)
+	}
+}
+
 func TestLyingClock(t *testing.T) {
 	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
 	say := func(off time.Duration, trusted bool) {
@@ -260,7 +330,7 @@ func TestWithheld(t *testing.T) {
 	b.take(g.message(g.events(1), g.readings(5)))
 	kept := g.message(g.readings(5))
 	b.take(g.message(g.events(1)))
-	b.watch(DefaultWithheld - time.Minute)
+	b.hears(g, DefaultWithheld-time.Minute)
 	b.take(g.message(g.events(1)))
 	b.expectFound()
 	b.watch(2 * time.Minute)
@@ -270,7 +340,7 @@ func TestWithheld(t *testing.T) {
 	}
 	// What follows comes, so that there is a hole.
 	b.take(g.message(g.readings(3)))
-	b.watch(DefaultWithheld - time.Minute)
+	b.hears(g, DefaultWithheld)
 	found = b.expectFound(store.Withheld, store.Hole)
 	if f := found[1]; f.First != 6 || f.Last != 10 {
 		t.Errorf("%+v", f)
@@ -291,7 +361,7 @@ func TestWithheldSince(t *testing.T) {
 	b.watch(time.Minute)
 	b.expectFound()
 	b.take(h.message(h.begin(g, 2, false), h.readings(5)))
-	b.watch(DefaultWithheld)
+	b.hears(h, DefaultWithheld)
 	b.take(h.message(h.readings(5)))
 	b.watch(time.Second)
 	found := b.expectFound(store.Withheld)
@@ -301,7 +371,8 @@ func TestWithheldSince(t *testing.T) {
 }
 
 // What waits behind an earlier epoch that comes is not withheld, and neither
-// is what a silent gateway has; what waits although nothing else comes is.
+// is what a silent gateway has, nor what one that comes back has on its way;
+// what waits although nothing else comes is.
 func TestBacklogIsNotWithheld(t *testing.T) {
 	b, g, h := newBench(t, "GW-1"), newGW("GW-1", 1), newGW("GW-1", 2)
 	start := g.begin(nil, 1, false)
@@ -321,7 +392,9 @@ func TestBacklogIsNotWithheld(t *testing.T) {
 	b.watch(2 * DefaultWithheld)
 	b.expectFound(store.Silent)
 	b.take(h.message(h.events(1)))
-	b.watch(time.Minute)
+	b.hears(h, DefaultWithheld-time.Minute)
+	b.expectFound("-" + store.Silent)
+	b.hears(h, 2*time.Minute)
 	found := b.expectFound("-"+store.Silent, store.Withheld, store.Withheld)
 	if found[1].Epoch != g.epoch || found[1].First != 21 || found[2].Epoch != h.epoch || found[2].First != 1 {
 		t.Errorf("%+v", found)

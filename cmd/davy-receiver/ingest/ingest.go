@@ -90,7 +90,9 @@ type Ingest struct {
 	queue   chan Message
 	counts  Counts
 	dropped bool  // DropOne has dropped
-	since   int64 // this process listens, wall, ns
+	since   int64 // this process listens without a break, wall, ns
+	watched int64 // last, wall, ns
+	deaf    atomic.Bool
 }
 
 // Counts are figures of this process, for the log; those that matter are computed from the store.
@@ -106,7 +108,8 @@ func New(o Options) *Ingest {
 	if o.Withheld == 0 {
 		o.Withheld = DefaultWithheld
 	}
-	return &Ingest{o: o, queue: make(chan Message, MaxQueue), since: o.Now().UnixNano()}
+	now := o.Now().UnixNano()
+	return &Ingest{o: o, queue: make(chan Message, MaxQueue), since: now, watched: now}
 }
 
 // Counts returns the process's figures.
@@ -177,6 +180,7 @@ func (i *Ingest) Take(ctx context.Context, batch []Message) {
 		}
 		if err = i.poison(ctx, batch[n], err); err != nil {
 			i.o.Log.Error("message not stored, its gateway will send it again", "topic", batch[n].Topic, "err", err)
+			i.since = i.o.Now().UnixNano() // the database takes nothing: of this time nothing is known
 			wait(ctx, RetryPause)
 		}
 	}

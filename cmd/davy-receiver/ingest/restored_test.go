@@ -71,13 +71,32 @@ func TestRestored(t *testing.T) {
 	}
 }
 
+// A gateway of which nothing was lost is told too, once it is there: after an
+// earlier restore it believes nobody but the store of then.
+func TestRestoredWithoutLoss(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	b.take(g.message(g.events(3)))
+	if _, err := b.st.Restored(t.Context(), b.wall); err != nil {
+		t.Fatal(err)
+	}
+	b.watch(time.Second)           // it is not there to hear it
+	b.take(g.message(g.events(2))) // and comes later
+	if all := b.watch(time.Minute); len(all) != 1 || all[0].Store != b.st.ID() {
+		t.Errorf("%+v", all)
+	}
+	b.take(g.message(g.events(1)))
+	if all := b.watch(time.Hour); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
 // A database that was restored and that nobody said it of is found by the hole.
 func TestRestoredUnsaid(t *testing.T) {
 	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
 	b.take(g.message(g.events(3)))
 	g.events(2) // receipted before, and not in the backup
 	b.take(g.message(g.events(1)))
-	b.watch(DefaultWithheld)
+	b.hears(g, DefaultWithheld)
 	b.take(g.message(g.events(1)))
 	b.watch(time.Minute)
 	found := b.expectFound(store.Hole)

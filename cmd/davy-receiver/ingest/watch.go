@@ -13,7 +13,14 @@ const (
 	WatchEvery      = 5 * time.Second
 	DefaultSilent   = 15 * time.Minute
 	DefaultWithheld = 10 * time.Minute
+	// MaxUnwatched is how long may be between two looks. After more (the database
+	// failed, the machine slept, its clock was set) this receiver did not listen.
+	MaxUnwatched = time.Minute
 )
+
+// Hears says whether there is a connection over which messages can come; at
+// first there is. Without one nothing is known of any gateway.
+func (i *Ingest) Hears(can bool) { i.deaf.Store(!can) }
 
 // Watch names the gateways that are silent and the records that do not come,
 // and tells those gateways where to go on that a restored receiver has to tell.
@@ -33,6 +40,9 @@ func (i *Ingest) watch(ctx context.Context) ([]store.Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	if past := b.Wall() - i.watched; i.deaf.Load() || past < 0 || past > int64(MaxUnwatched) {
+		i.since = b.Wall()
+	}
 	err = b.Silence(i.o.Silent, i.since)
 	if err == nil {
 		err = b.Stuck(i.o.Withheld, i.since)
@@ -49,5 +59,9 @@ func (i *Ingest) watch(ctx context.Context) ([]store.Receipt, error) {
 		b.Rollback()
 		return nil, err
 	}
-	return resumes, b.Commit()
+	if err := b.Commit(); err != nil {
+		return nil, err
+	}
+	i.watched = b.Wall()
+	return resumes, nil
 }

@@ -124,6 +124,25 @@ func TestNotWitnessed(t *testing.T) {
 	})
 }
 
+// What is said of a fork is what the note that was kept with it says, however
+// many follow.
+func TestForkAgain(t *testing.T) {
+	b, g := newBench(t, "GW-1"), newGW("GW-1", 1)
+	g.events(1)
+	b.take(g.seal(g.vouch(g.envelope(), 0)))
+	o := newGW("GW-1", 1)
+	o.n = 50
+	o.events(1)
+	for range 3 {
+		o.events(1)
+		b.witnessed(b.take(o.seal(o.vouch(o.envelope(), 1))), 1, LogFork)
+	}
+	f := b.expectFound(store.LogFork)[0]
+	if c, err := evidence.ReadCheckpoint(f.Bytes); err != nil || c.Size != uint64(f.Last) || c.Size != 2 {
+		t.Errorf("%v: a note of %+v is kept with %+v", err, c, f)
+	}
+}
+
 // The next epoch declares the log of its parent: shorter than it was witnessed
 // is a loss, other than it was is a fork, and none at all is no better.
 func TestParentLog(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // their own. Epoch and Other are epochs, First and Last what the kind says.
 const (
 	LogFork  = "log-fork"  // two logs of one epoch: the witnessed size (First) and the one that does not go on from it (Last); Bytes is its note
-	LogShort = "log-short" // the log of Other is declared to have First leaves by Epoch after it, and Last were witnessed
+	LogShort = "log-short" // the log of Other is declared to have First leaves (0: nothing is) by Epoch after it, and Last were witnessed
 	Rollback = "rollback"  // Epoch goes on from behind Other, which had begun before it, or denies what its clean parent Other had
 	Clone    = "clone"     // Epoch lives on after Other took its place, at number First of Stream
 	Boots    = "boots"     // messages of two boots came in turns; Note is one of them
@@ -22,6 +22,11 @@ const (
 	Hole     = "hole"      // likewise, and what follows them has come: it may believe that they are receipted
 	Restored = "restored"  // of this receiver: its database is another since then; Note is the store id before
 )
+
+// Kinds lists them, what weighs most first.
+func Kinds() []string {
+	return []string{LogFork, LogShort, Rollback, Clone, Boots, Hole, Withheld, Clock, Silent, Restored}
+}
 
 // Finding is one thing for an inspector.
 type Finding struct {
@@ -43,10 +48,11 @@ type Finding struct {
 }
 
 // Find enters a finding once; found again, it keeps its first words, and Last
-// and Seen are the newest. What was over stands again.
+// and Seen are the newest, but Last is what Bytes say where there are any. What
+// was over stands again.
 func (b *Batch) Find(f *Finding) error {
 	_, err := b.exec(`INSERT INTO finding (gateway, kind, epoch, other, stream, first, last, wall, seen, ended, note, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
-		ON CONFLICT (gateway, kind, epoch, other, stream, first) DO UPDATE SET last = excluded.last, seen = excluded.seen, ended = 0`,
+		ON CONFLICT (gateway, kind, epoch, other, stream, first) DO UPDATE SET last = CASE WHEN length(finding.bytes) = 0 THEN excluded.last ELSE finding.last END, seen = excluded.seen, ended = 0`,
 		f.Gateway, f.Kind, f.Epoch[:], f.Other[:], f.Stream, f.First, f.Last, b.wall, b.wall, f.Note, solid(f.Bytes))
 	return err
 }

@@ -17,6 +17,10 @@ const (
 	// BootReturns is how often a boot must be heard again after another before
 	// two boxes are named: once, a broker may have turned two messages around.
 	BootReturns = 3
+	// Away is how long a gateway must not have been heard so that it comes back:
+	// what it has then is on its way, however long ago a stream moved. One that
+	// is there says something every minute.
+	Away = 2 * time.Minute
 	// MaxLine is how many epochs back a line of epochs is followed; whether an
 	// older one belongs to it is then not known, and nothing is said.
 	MaxLine = 1024
@@ -28,6 +32,8 @@ type heard struct {
 	mono   int64  // largest of boot, ns
 	behind int64  // see the table gateway
 	clock  bool   // a finding on its clock stands
+	last   int64  // wall when it was heard last
+	back   int64  // wall when it was heard again after Away; 0: not since this process looks
 	newest *begun // of the epochs that began, the last to come; nil: none
 }
 
@@ -35,11 +41,12 @@ type heard struct {
 type begun struct {
 	epoch, parent wire.Epoch // parent is zero where it names none
 	wall, seq     int64
+	boot          string
 }
 
 func scanBegun(scan func(...any) error) (e begun, err error) {
 	var epoch, parent []byte
-	err = scan(&epoch, &parent, &e.wall, &e.seq)
+	err = scan(&epoch, &parent, &e.wall, &e.seq, &e.boot)
 	copy(e.epoch[:], epoch)
 	copy(e.parent[:], parent)
 	return e, err
@@ -47,7 +54,7 @@ func scanBegun(scan func(...any) error) (e begun, err error) {
 
 // begun looks an epoch up by a condition on the table; nil if there is none.
 func (b *Batch) begun(gateway, where string, args ...any) (*begun, error) {
-	all, err := rowsOf(b.ctx, b.tx, scanBegun, `SELECT epoch, parent, wall, seq FROM epoch WHERE gateway = ? AND `+where, append([]any{gateway}, args...)...)
+	all, err := rowsOf(b.ctx, b.tx, scanBegun, `SELECT epoch, parent, wall, seq, boot FROM epoch WHERE gateway = ? AND `+where, append([]any{gateway}, args...)...)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -59,7 +66,7 @@ func (b *Batch) heardOf(gateway string) (*heard, error) {
 		return h, nil
 	}
 	h := &heard{}
-	if _, err := b.row([]any{&h.boot, &h.mono, &h.behind}, `SELECT boot, mono, behind FROM gateway WHERE id = ?`, gateway); err != nil {
+	if _, err := b.row([]any{&h.boot, &h.mono, &h.behind, &h.last}, `SELECT boot, mono, behind, heard FROM gateway WHERE id = ?`, gateway); err != nil {
 		return nil, err
 	}
 	var n int
@@ -68,7 +75,9 @@ func (b *Batch) heardOf(gateway string) (*heard, error) {
 	}
 	h.clock = n > 0
 	var err error
-	if h.newest, err = b.begun(gateway, `seq = (SELECT max(seq) FROM epoch WHERE gateway = ?) ORDER BY wall DESC LIMIT 1`, gateway); err != nil {
+	// An older receiver gave none a seq: the newest then is the one that none goes on from.
+	if h.newest, err = b.begun(gateway, `seq = (SELECT max(seq) FROM epoch WHERE gateway = ?)
+		ORDER BY EXISTS (SELECT 1 FROM epoch c WHERE c.gateway = epoch.gateway AND c.parent = epoch.epoch), wall DESC LIMIT 1`, gateway); err != nil {
 		return nil, err
 	}
 	b.s.heard[gateway] = h
@@ -88,6 +97,10 @@ func (b *Batch) hear(e *wire.Envelope, fresh bool) error {
 	if err != nil || !fresh && !later {
 		return err
 	}
+	if b.wall-h.last > int64(Away) {
+		h.back = b.wall
+	}
+	h.last = b.wall
 	if later {
 		if err := b.clock(h, e); err != nil {
 			return err

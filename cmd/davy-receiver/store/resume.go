@@ -48,10 +48,13 @@ const MaxHave = 512
 // A gateway that was told, and is heard, and still has what is not here is
 // told again: after ResumePause, then after twice as long, and so on, at most
 // MaxResumes times. What is missing then has names of its own. It is the same
-// Resume, by its number: a gateway that went back once does not again.
+// Resume, by its number: a gateway that went back once does not again. One that
+// has nothing that is not here is told MinResumes times all the same, the last
+// when it is there: it may believe nobody but the store that it was told of last.
 const (
 	ResumePause = 10 * time.Second
 	MaxResumes  = 12
+	MinResumes  = 2
 )
 
 // Resumes makes what gateways are to be told now, and takes note of those that
@@ -73,7 +76,7 @@ func (b *Batch) Resumes(sign func(*wire.Resume) []byte) ([]Receipt, error) {
 		if r.sent > 0 && r.heard <= r.sent {
 			continue // it is not there: it is told when it is heard
 		}
-		if r.sent > 0 && (r.stuck == 0 || r.tries >= MaxResumes) {
+		if r.sent > 0 && (r.stuck == 0 && r.tries >= MinResumes || r.tries >= MaxResumes) {
 			if _, err := b.exec(`UPDATE resume SET done = ? WHERE gateway = ?`, b.wall, r.gateway); err != nil {
 				return nil, fmt.Errorf("resume %s: %w", r.gateway, err)
 			}

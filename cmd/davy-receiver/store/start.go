@@ -12,7 +12,7 @@ import (
 func (b *Batch) start(env *wire.Envelope, c *chain, e *wire.Event, raw int64) error {
 	s := e.Start
 	named := len(s.Parent) == len(wire.Epoch{})
-	this := &begun{epoch: env.Epoch, wall: e.At.Wall, seq: b.seq}
+	this := &begun{epoch: env.Epoch, wall: e.At.Wall, seq: b.seq, boot: s.Boot}
 	if named {
 		this.parent = wire.Epoch(s.Parent)
 	}
@@ -21,7 +21,7 @@ func (b *Batch) start(env *wire.Envelope, c *chain, e *wire.Event, raw int64) er
 		return err
 	}
 	before := h.newest
-	late, err := b.late(env.Gateway, this, before)
+	late, err := b.late(env, this, before)
 	if err != nil {
 		return err
 	}
@@ -110,16 +110,18 @@ func (b *Batch) lost(gateway string, epoch, parent wire.Epoch, stream string, re
 
 // late reports whether an epoch began before one that is here already, as all
 // do that a receiver lost and gets again: one that an epoch here names as its
-// parent; or while the parent of any is not here, one with an earlier time.
-func (b *Batch) late(gateway string, e, before *begun) (bool, error) {
+// parent; or while the parent of any is not here, one with an earlier time,
+// unless it began in the boot that sends it and the other in one that is over:
+// a gateway without a clock begins in 1970, also on a new disk.
+func (b *Batch) late(env *wire.Envelope, e, before *begun) (bool, error) {
 	if before == nil || before.epoch == e.parent {
 		return false, nil
 	}
-	child, err := b.begun(gateway, `parent = ? LIMIT 1`, e.epoch[:])
-	if err != nil || child != nil || e.wall >= before.wall {
+	child, err := b.begun(env.Gateway, `parent = ? LIMIT 1`, e.epoch[:])
+	if err != nil || child != nil || e.wall >= before.wall || e.boot != "" && e.boot == env.Boot && before.boot != "" && before.boot != e.boot {
 		return child != nil, err
 	}
-	open, err := b.begun(gateway, `length(parent) = ? AND NOT EXISTS (SELECT 1 FROM epoch p WHERE p.gateway = epoch.gateway AND p.epoch = epoch.parent) LIMIT 1`, len(e.epoch))
+	open, err := b.begun(env.Gateway, `length(parent) = ? AND NOT EXISTS (SELECT 1 FROM epoch p WHERE p.gateway = epoch.gateway AND p.epoch = epoch.parent) LIMIT 1`, len(e.epoch))
 	return open != nil, err
 }
 

@@ -26,7 +26,8 @@ func (b *Batch) Silence(within time.Duration, since int64) error {
 
 // Stuck names what gateways told of and does not come, although they are heard:
 // nothing of a stream within a time, of this epoch or of an earlier one, whose
-// records go first. It takes note of what came after all.
+// records go first. The time begins again where a gateway comes back after an
+// outage: what it has is on its way. It takes note of what came after all.
 func (b *Batch) Stuck(within time.Duration, since int64) error {
 	limit := b.wall - int64(within)
 	if _, err := b.exec(`UPDATE finding SET ended = ? WHERE kind IN (?, ?) AND ended = 0 AND first <= (SELECT c.upto FROM chain c
@@ -56,7 +57,17 @@ func (b *Batch) Stuck(within time.Duration, since int64) error {
 	if err != nil {
 		return err
 	}
-	return b.findAll(stuck)
+	waited := stuck[:0]
+	for i := range stuck {
+		h, err := b.heardOf(stuck[i].Gateway)
+		if err != nil {
+			return err
+		}
+		if h.back = min(h.back, b.wall); h.back <= limit { // our own clock may have been set back
+			waited = append(waited, stuck[i])
+		}
+	}
+	return b.findAll(waited)
 }
 
 // findAll enters those that do not stand already.
