@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -252,7 +253,8 @@ func TestFlushAndBarrier(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	c, err := Dial(t.Context(), Options{Broker: "tcp://" + addr, ClientID: "s", Window: 4, Will: &Message{Topic: "will", Payload: []byte("dead")}})
+	way, cut := cuttable(t, addr)
+	c, err := Dial(t.Context(), Options{Broker: "tcp://" + way, ClientID: "s", Window: 4, Will: &Message{Topic: "will", Payload: []byte("dead")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,11 +278,7 @@ func TestFlushAndBarrier(t *testing.T) {
 			t.Fatalf("message %d is %v", i, m.Payload)
 		}
 	}
-	thief, err := Dial(t.Context(), Options{Broker: "tcp://" + addr, ClientID: "s"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer thief.Close()
+	cut()
 	<-c.Done()
 	for what, err := range map[string]error{
 		"flush": c.Flush(t.Context()), "put": c.Put(t.Context(), "a", nil), "barrier": c.Barrier(t.Context()),
@@ -291,6 +289,36 @@ func TestFlushAndBarrier(t *testing.T) {
 	}
 	if m := <-got; m.Topic != "will" || string(m.Payload) != "dead" {
 		t.Errorf("instead of the will %+v", m)
+	}
+}
+
+// cuttable is a way to a broker that cut breaks, as a line does.
+func cuttable(t *testing.T, broker string) (addr string, cut func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := make(chan net.Conn, 2)
+	go func() {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", broker)
+		if err != nil {
+			_ = in.Close()
+			return
+		}
+		both <- in
+		both <- out
+		go func() { _, _ = io.Copy(out, in) }()
+		_, _ = io.Copy(in, out)
+	}()
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String(), func() {
+		_ = (<-both).Close()
+		_ = (<-both).Close()
 	}
 }
 
