@@ -112,18 +112,17 @@ func (c *compiler) hj212(n *node) *HJ212 {
 	}
 	h.ST = c.matching(f.get("st"), hj212ST, "22 | 31 | 32")
 	h.PW = c.secretOf(f.get("pw"))
-	if s, ok := c.wordOr(f.get("edition"), "2017", "2017", "2025"); ok && s == "2025" {
+	if c.wordOr(f.get("edition"), "2017", "2017", "2025") == "2025" {
 		h.Edition = 2025
 		c.warn(f.get("edition"), "hj212-2025", "hj212-2025")
 	}
 	c.hj212Periods(h, f)
 	h.AnyBad = slices.Contains(water, h.ST)
-	if s, ok := c.wordOr(f.get("flag"), "", "three quarters", "any abnormal"); ok && s != "" {
+	if s := c.wordOr(f.get("flag"), "", "three quarters", "any abnormal"); s != "" {
 		h.AnyBad = s == "any abnormal"
 	}
-	h.Log, _ = c.wordOr(f.get("log"), "none", "none", "answered", "unanswered")
-	s, _ := c.wordOr(f.get("settings"), "refuse", "refuse", "agree")
-	h.Agree = s == "agree"
+	h.Log = c.wordOr(f.get("log"), "none", "none", "answered", "unanswered")
+	h.Agree = c.wordOr(f.get("settings"), "refuse", "refuse", "agree") == "agree"
 	c.hj212Waits(h, f)
 	c.hj212Factors(h, f.get("factors"))
 	if h.Realtime == 0 && h.Minute == 0 && h.Log == "none" && f.get("realtime") == nil && f.get("minute") == nil {
@@ -276,13 +275,12 @@ func (c *compiler) secretOf(n *node) string {
 }
 
 // wordOr is word for a field that may be absent.
-func (c *compiler) wordOr(n *node, otherwise string, words ...string) (string, bool) {
+func (c *compiler) wordOr(n *node, otherwise string, words ...string) string {
 	if n == nil {
-		return otherwise, true
+		return otherwise
 	}
-	s, ok := c.word(n, words...)
-	if !ok {
-		return otherwise, false
+	if s, ok := c.word(n, words...); ok {
+		return s
 	}
-	return s, true
+	return otherwise // and it is a problem
 }

@@ -20,12 +20,12 @@ func (u *Uplink) receipt(b []byte) (*wire.Receipt, error) {
 	return r, err
 }
 
-// withdraw keeps what a certificate withdrew.
+// withdraw keeps what a certificate withdrew. What a receiver said of a restored
+// store before that is forgotten: it may have been the thief of the key that is
+// withdrawn now, and the true receiver's own older words no longer count either.
 func (u *Uplink) withdraw() {
 	if u.from.Least > u.o.Known.Least {
-		known := u.o.Known
-		known.Least = u.from.Least
-		if err := u.know(known); err != nil {
+		if err := u.know(Known{Least: u.from.Least}); err != nil {
 			u.o.Log.Error("withdrawal of a receiver's certificate not kept", "destination", u.o.Name, "error", err)
 		}
 	}
